@@ -1,0 +1,68 @@
+# `make` alone lists what there is. Targets install what they need themselves.
+SHELL := /bin/bash
+PYTHON ?=
+PY := .venv/bin/python
+CODE := $(wildcard celeryconfig.py celadon services tasks web deploy examples benchmarks tests)
+SUITES := $(wildcard tests/unit tests/contract tests/live tests/fence)
+SEED ?= 1
+RUNS ?= 10
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check fence pins wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.ready ## make .venv with the command `celadon` in it (PYTHON=… chooses the interpreter)
+
+demo: .venv/.ready ## 30 orders through a killed worker and a killed Redis, in under 90 seconds
+	@$(PY) -u -m deploy.demo
+
+up: .venv/.ready ## run everything here until Ctrl-C (WEB_PORT= FLOWER_PORT= REDIS_PORT= MAIL_PORT= ONLY="PROGRAM …")
+	@$(PY) -u -m deploy.up $(ONLY) \
+		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(FLOWER_PORT),--flower-port $(FLOWER_PORT)) \
+		$(if $(REDIS_PORT),--redis-port $(REDIS_PORT)) $(if $(MAIL_PORT),--mail-port $(MAIL_PORT))
+
+test: .venv/.ready-test ## all that CI runs: servers, check, and every test
+	@.ci/servers
+	@$(MAKE) --no-print-directory lint
+	@$(PY) -m pytest $(SUITES)
+
+check: lint ## the quick part of test: lint, types, import table, docs
+	@$(PY) -m pytest -q tests/unit/test_imports.py tests/unit/test_docs.py tests/unit/test_packaging.py
+
+.PHONY: lint
+lint: .venv/.ready-test
+	@$(PY) -m ruff check $(CODE)
+	@$(PY) -m mypy $(CODE)
+
+fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); goes on where it stopped
+	@.ci/servers
+	@$(PY) -m tests.fence --seed $(SEED) --runs $(RUNS)
+
+bench-%: .venv/.ready-test ## one benchmark of benchmarks/, ours beside its peer in the same run
+	@.ci/servers
+	@$(PY) -m benchmarks.$*
+
+wheel: .venv/.ready ## build the wheel `celadon` into dist/
+	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist
+
+pins: ## pin requirements*.txt anew from requirements*.in (needs uv)
+	@for set in requirements requirements-local requirements-test; do \
+		uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+			--no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" \
+			$$set.in --output-file $$set.txt || exit 1; \
+	done
+
+clean: ## remove what running and testing made, not .venv
+	@rm -rf run build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# The stamps make a second run instant.
+.venv/.ready: requirements.txt requirements-local.txt pyproject.toml deploy/setup.sh
+	@PYTHON="$(PYTHON)" deploy/setup.sh requirements.txt requirements-local.txt
+	@touch $@
+
+.venv/.ready-test: .venv/.ready requirements-test.txt
+	@$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes --requirement requirements-test.txt
+	@touch $@

@@ -1,0 +1,61 @@
+"""The Celery application, configured by the operator's file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import kombu.pools
+from celery import Celery
+
+from celadon.settings import settings
+
+# The operator's file and the modules it names stand in the folder the process is started from.
+if "" not in sys.path and os.getcwd() not in sys.path:
+    sys.path.insert(0, os.getcwd())
+
+app = Celery("celadon")
+app.config_from_object(settings().celery_config_module)
+
+
+def load() -> None:
+    """Import every module that declares jobs, so that this process knows them all."""
+    app.loader.import_default_modules()
+
+
+def patient(lane: Any = None) -> None:
+    """Take the patient connection settings of workers instead of the producers' tight ones.
+
+    lane: gives the broker's book of unacknowledged messages a name of its own, so that the lanes' visibility
+    timeouts do not mix.
+    """
+    from celadon.queues import operators_file
+
+    options = dict(getattr(operators_file(), "patient_transport_options", {}))
+    if lane is not None:
+        options |= {
+            "visibility_timeout": lane.visibility_s,
+            "unacked_key": f"unacked:{lane.name}",
+            "unacked_index_key": f"unacked_index:{lane.name}",
+            "unacked_mutex_key": f"unacked_mutex:{lane.name}",
+            "client_name": f"celadon-{lane.name}",
+        }
+    app.conf.update(
+        broker_transport_options=options,
+        broker_connection_timeout=5,
+        broker_pool_acquire_timeout=10,
+    )
+
+
+def forget_connections() -> None:
+    """Drop connections inherited over a fork: two processes on one socket would read each other's answers."""
+    app._pool = None
+    if "amqp" in app.__dict__:
+        app.amqp._producer_pool = None
+    kombu.pools.connections.clear()
+    kombu.pools.producers.clear()
+
+
+# os.fork() does not run the hooks by which kombu does this for multiprocessing (gunicorn forks so).
+os.register_at_fork(after_in_child=forget_connections)

@@ -1,0 +1,147 @@
+"""Telling the broker: the one place that sends, behind one circuit.
+
+Failure policy: a send is bounded by the producer's socket timeouts (about 0.16 s); the first connection error or
+time-out opens the circuit; while it is open nobody waits; a background probe closes it. What was not, or only maybe,
+sent is in the ledger and will be sent again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import redis
+from kombu import Connection
+from kombu.exceptions import KombuError, LimitExceeded
+
+from celadon import logs
+from celadon.app import app
+from celadon.redis import get_redis
+from celadon.settings import settings
+
+log = logs.get("celadon.broker")
+
+PROBE_FIRST_S = 0.25  # A blip is over soon; an outage is asked about every PROBE_LAST_S.
+PROBE_LAST_S = 2.0
+HEADER = "celadon"  # Marks our messages, so that others' can be told apart.
+
+
+class NotSent(Exception):
+    """The broker did not say yes."""
+
+    def __init__(self, reason: str, maybe: bool = False) -> None:
+        self.reason = reason
+        self.maybe = maybe  # It may have arrived all the same: the answer was late or lost.
+        super().__init__(reason)
+
+
+class Circuit:
+    """Whether the broker is worth trying. One per process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = False
+        self.reason = ""
+
+    @property
+    def open(self) -> bool:
+        return self._open
+
+    def trip(self, reason: str) -> None:
+        """Open it, and begin to ask in the background whether the broker is back."""
+        with self._lock:
+            if self._open:
+                return
+            self._open, self.reason = True, reason
+        log.warning("broker.circuit_opened", reason=reason)
+        threading.Thread(target=self._ask, name="celadon-broker-probe", daemon=True).start()
+
+    def _ask(self) -> None:
+        pause = PROBE_FIRST_S
+        while True:
+            time.sleep(pause)
+            if reachable():
+                break
+            pause = min(pause * 2, PROBE_LAST_S)
+        with self._lock:
+            self._open, self.reason = False, ""
+        log.info("broker.circuit_closed")
+
+
+circuit = Circuit()
+
+
+def _after_fork() -> None:
+    # The probing thread stayed in the parent.
+    global circuit
+    circuit = Circuit()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def send(job_id: str, name: str, queue: str, *, pickup: bool = False) -> None:
+    """Ring: put the job's id into its queue. Raises NotSent.
+
+    The message carries the id and nothing else. It goes to the queue by name over the default exchange, so that a
+    broker that was wiped needs no bindings.
+    """
+    if circuit.open:
+        raise NotSent(f"the broker is away ({circuit.reason})")
+    headers = {HEADER: 1, "pickup": 1} if pickup else {HEADER: 1}
+    try:
+        app.send_task(
+            name,
+            args=(),
+            kwargs={},
+            task_id=job_id,
+            queue=queue,
+            headers=headers,
+            ignore_result=True,
+            argsrepr="",
+            kwargsrepr="",
+            expires=None,
+            time_limit=None,
+            soft_time_limit=None,
+        )
+    except (KombuError, redis.RedisError, OSError) as error:
+        reason, maybe, lasting = _judge(error)
+        if lasting:
+            circuit.trip(reason)
+        raise NotSent(reason, maybe) from error
+
+
+def _judge(error: BaseException) -> tuple[str, bool, bool]:
+    """(reason, maybe it arrived, the broker is away) of a failed send."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause) or type(cause).__name__
+        if isinstance(cause, (redis.TimeoutError, TimeoutError)):
+            return f"no answer in time: {text}", True, True
+        if isinstance(cause, ConnectionRefusedError) or "refused" in text.lower():
+            return f"connection refused: {text}", False, True
+        if isinstance(cause, LimitExceeded):
+            return "all connections to the broker are in use", False, False
+        if isinstance(cause, redis.ResponseError):
+            return f"refused by the broker: {text}", False, False  # Full, read-only: it is there and says no.
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {error}", True, True
+
+
+def reachable() -> bool:
+    """Ask the broker, within the bounds of a producer's connection."""
+    try:
+        if settings().redis == settings().broker_url:
+            return bool(get_redis().ping())
+        return _handshake()
+    except Exception:
+        return False
+
+
+def _handshake() -> bool:
+    tight = {"socket_timeout": 0.15, "socket_connect_timeout": 0.1, "max_retries": 0}
+    options = {**app.conf.broker_transport_options, **tight}
+    with Connection(settings().broker_url, transport_options=options, connect_timeout=0.1) as connection:
+        connection.connect()
+        return bool(connection.connected)

@@ -1,0 +1,157 @@
+"""The command `celadon`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Literal
+
+import click
+
+from celadon.errors import CeladonError
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        """Our own errors are told in a sentence, without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except CeladonError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="celadon")
+def main() -> None:
+    """Background jobs that are neither lost nor done twice. Settings: environment, see docs/reference/settings.md."""
+    # The operator's file stands in the folder the command is given in.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the ledger's database to the present schema."""
+    from celadon.ledger.migrate import migrate as apply
+    from celadon.queues import operators_file
+
+    for package in apply(getattr(operators_file(), "migrations", ())):
+        click.echo(f"{package}: up to date")
+
+
+@main.command()
+@click.argument("lane")
+@click.option("--concurrency", type=click.IntRange(1), help="Jobs at a time, instead of the lane's.")
+def worker(lane: str, concurrency: int | None) -> None:
+    """Work one lane of celeryconfig.lanes."""
+    from celadon.worker import run
+
+    sys.exit(run(lane, concurrency))
+
+
+@main.command()
+def beat() -> None:
+    """Run the scheduler: what is due, lost, late or old. Any number may run."""
+    from celadon.beat import run
+
+    run()
+
+
+@main.command()
+@click.option("--bind", help="HOST:PORT, instead of WEB_BIND.")
+@click.option("--workers", type=click.IntRange(1), help="Processes, instead of WEB_WORKERS.")
+def web(bind: str | None, workers: int | None) -> None:
+    """Serve the web application."""
+    from celadon.serve import run
+
+    run(bind, workers)
+
+
+@main.command()
+@click.argument("job_id")
+def job(job_id: str) -> None:
+    """Show a job with its attempts and steps, as JSON."""
+    from celadon.errors import UnknownJobId
+    from celadon.ledger.looking import find
+
+    view = find(job_id)
+    if view is None:
+        raise UnknownJobId(f"There is no job {job_id!r}", job_id=job_id)
+    click.echo(json.dumps(view.as_dict(), indent=2))
+
+
+@main.command()
+@click.argument("job_id")
+def cancel(job_id: str) -> None:
+    """Cancel a job; of a running one, at its next step."""
+    from celadon.ledger.operating import cancel as apply
+
+    click.echo(f"{job_id}: {_word(apply(job_id, actor='command'))}")
+
+
+def _word(state: str) -> str:
+    return "will be cancelled at its next step" if state == "running" else state
+
+
+@main.command()
+@click.argument("job_id")
+def replay(job_id: str) -> None:
+    """Put a dead job back, with its history; steps that are done stay done."""
+    from celadon.ledger.operating import replay as apply
+
+    apply(job_id, actor="command")
+    click.echo(f"{job_id}: put back")
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["queue", "job"]))
+@click.argument("name")
+@click.argument("position", type=click.Choice(["on", "off"]))
+def switch(kind: Literal["queue", "job"], name: str, position: str) -> None:
+    """Take a queue or a job name off the broker, or put it back. Off: jobs fall back, workers take them by relief."""
+    from celadon.ledger import switches
+
+    _check(kind, name)
+    switches.turn(kind, name, use_broker=position == "on")
+    click.echo(f"{kind} {name}: broker {position}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(["queue", "job"]), default="queue", show_default=True)
+@click.option("--reason", help="Shown to whoever looks at it.")
+def pause(name: str, kind: Literal["queue", "job"], reason: str | None) -> None:
+    """Hold a queue's jobs, or those of one name. What runs goes on."""
+    from celadon.ledger import switches
+
+    _check(kind, name)
+    switches.turn(kind, name, paused=True, reason=reason)
+    click.echo(f"{kind} {name}: paused")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(["queue", "job"]), default="queue", show_default=True)
+def resume(name: str, kind: Literal["queue", "job"]) -> None:
+    """Let held jobs go on."""
+    from celadon.ledger import switches
+
+    _check(kind, name)
+    switches.turn(kind, name, paused=False, reason=None)
+    click.echo(f"{kind} {name}: resumed")
+
+
+def _check(kind: str, name: str) -> None:
+    """A misspelt name would be a switch that nothing obeys."""
+    from celadon import app, queues, registry
+
+    if kind == "queue":
+        queues.lane_of(name)
+    else:
+        app.load()
+        registry.get(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Every error the platform raises: one class per case, the docstring is the default message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class CeladonError(Exception):
+    """Something went wrong in Celadon."""
+
+    def __init__(self, message: str | None = None, **facts: object) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+
+class DeclarationError(CeladonError):
+    """A job is declared in a way that can't hold."""
+
+
+class UnknownJob(CeladonError):
+    """No job of that name is declared."""
+
+    name: str
+
+
+class UnknownQueue(CeladonError):
+    """No lane works a queue of that name."""
+
+    queue: str
+
+
+class InvalidPayload(CeladonError):
+    """The payload does not fit the job's parameters."""
+
+    problems: Sequence[str] = ()
+
+
+class PayloadTooLarge(CeladonError):
+    """The payload is larger than the limit."""
+
+
+class InvalidOption(CeladonError):
+    """An option of submit has a value that can't be meant."""
+
+
+class KeyConflict(CeladonError):
+    """The idempotency key was used before with another payload."""
+
+    key: str
+    job_id: str
+
+
+class LedgerUnavailable(CeladonError):
+    """The ledger's database can't be reached, so nothing was accepted."""
+
+    job_id: str | None = None
+    retry_after_s: int = 1
+
+
+class Refused(CeladonError):
+    """The broker is unavailable and the job's policy is to refuse; nothing will run."""
+
+    job_id: str
+
+
+class UnknownJobId(CeladonError):
+    """There is no job of that id."""
+
+    job_id: str
+
+
+class NotAllowed(CeladonError):
+    """The job is in a state in which this can't be done."""
+
+
+class Permanent(CeladonError):
+    """Raised by a job to say that trying again can't help: the job is dead at once."""
+
+
+class StepsFailed(CeladonError):
+    """Some independent steps failed; the others are done."""
+
+    def __init__(self, errors: dict[str, Exception], permanent: bool) -> None:
+        self.errors = errors
+        self.permanent = permanent
+        super().__init__("; ".join(f"{name}: {error}" for name, error in errors.items()))
+
+
+class StepNameUsedTwice(Permanent):
+    """A step's name was used twice in one run; a name is the step's identity, so give each its own."""
+
+
+class Departure(BaseException):
+    """A run that has to end now for a reason that is not the job's fault.
+
+    A BaseException, so that a job's own `except Exception` does not swallow it.
+    """
+
+
+class LostClaim(Departure):
+    """The claim is gone: another run has it, or it was cancelled. Nothing of this run may be written."""
+
+
+class Interrupted(Departure):
+    """The worker is stopping, or the inline run is over its budget: the job goes back to its queue."""
+
+
+class CancelRequested(Departure):
+    """An operator asked for this running job to be cancelled."""
+
+
+class Asleep(Departure):
+    """The job sleeps until `wake_at` and frees its worker."""
+
+    def __init__(self, wake_at: object) -> None:
+        self.wake_at = wake_at
+        super().__init__(f"asleep until {wake_at}")

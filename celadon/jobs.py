@@ -1,0 +1,181 @@
+"""The values that cross the ledger's boundary: a job about to be stored, a claim, and what readers see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from celadon.states import FINAL, Outcome, State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """What submit stores."""
+
+    id: str
+    name: str
+    queue: str
+    payload: Mapping[str, Any]
+    size: int
+    max_attempts: int
+    state: State = State.QUEUED
+    priority: int = 0
+    run_at: datetime | None = None
+    delay_s: float | None = None
+    expires_in_s: float | None = None
+    tenant: str | None = None
+    scope: str | None = None
+    trace: Mapping[str, str] | None = None
+    key: str | None = None
+    payload_hash: str = ""
+    schedule: str | None = None
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """The right to run one job now. Every write made under it names its epoch."""
+
+    job_id: str
+    epoch: int
+    name: str
+    queue: str
+    payload: Mapping[str, Any]
+    scope: str
+    attempt: int  # Tries that failed before this one.
+    max_attempts: int
+    worker: str
+    engine: str
+    claimed_at: datetime
+    tenant: str | None = None
+    trace: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """What an attempt died of."""
+
+    kind: str
+    message: str
+    traceback: str
+    fingerprint: str
+
+
+class Submitted(StrEnum):
+    """What a receipt can say."""
+
+    PENDING = "pending"  # Joined a transaction that has not committed yet.
+    QUEUED = "queued"  # Sent to the broker, or waiting behind a deep backlog.
+    PICKED_UP = "picked_up"  # A worker has it.
+    INLINE = "inline"  # The submitting process ran it.
+    DEFERRED = "deferred"  # In the ledger; workers take it when the broker is back, or by relief.
+    SCHEDULED = "scheduled"  # Due later.
+    WAITING = "waiting"  # Held by a pause or a limit.
+    DUPLICATE = "duplicate"  # The key was used before: this is the first job.
+
+
+@dataclass(kw_only=True, slots=True)
+class Receipt:
+    """What became of a submission.
+
+    Complete when submit returns; with `session=` it says `pending` and is completed, in place, before the session's
+    `commit()` returns.
+    """
+
+    job_id: str
+    outcome: Submitted
+    by: str | None = None  # Who picked it up.
+    after_ms: float | None = None  # From the submission to the pick-up.
+    reason: str | None = None
+
+    def settle(
+        self,
+        outcome: Submitted,
+        *,
+        by: str | None = None,
+        after_ms: float | None = None,
+        reason: str | None = None,
+    ) -> Receipt:
+        self.outcome, self.by, self.after_ms, self.reason = outcome, by, after_ms, reason
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptView:
+    number: int
+    epoch: int
+    worker: str | None
+    engine: str | None
+    started_at: datetime
+    ended_at: datetime
+    outcome: Outcome
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepView:
+    name: str
+    state: str
+    error: str | None
+    tries: int
+    started_at: datetime
+    last_attempt_at: datetime
+    finished_at: datetime | None
+    result: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """A job as readers see it, with its timeline."""
+
+    id: str
+    name: str
+    queue: str
+    state: State
+    priority: int
+    tenant: str | None
+    attempt: int
+    max_attempts: int
+    crashes: int
+    replays: int
+    engine: str | None
+    claimed_by: str | None
+    cancel_requested: bool
+    created_at: datetime
+    run_at: datetime | None
+    expires_at: datetime | None
+    claimed_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: Any
+    error: Mapping[str, str] | None
+    payload: Mapping[str, Any] = field(repr=False)
+    attempts: tuple[AttemptView, ...] = ()
+    steps: tuple[StepView, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINAL
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, without the payload."""
+        facts = asdict(self)
+        del facts["payload"]
+        plain: dict[str, Any] = _plain(facts)
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

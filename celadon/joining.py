@@ -1,0 +1,72 @@
+"""Submitting inside a caller's transaction: the job exists if and only if the caller's rows do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from celadon import logs
+from celadon.errors import InvalidOption
+from celadon.jobs import NewJob, Receipt, Submitted
+from celadon.ledger.db import engine, is_ledger, translated
+from celadon.ledger.writing import insert_job
+from celadon.registry import Definition
+from celadon.states import State
+
+log = logs.get("celadon.joining")
+_PENDING = "celadon.pending"  # Where a session remembers what to deliver when it commits.
+
+
+def join(
+    session: Session,
+    new: NewJob,
+    definition: Definition,
+    receipt: Receipt,
+    deliver: Callable[[State], Receipt],
+) -> Receipt:
+    """Insert through the session; deliver after its outer commit. Raises InvalidOption, KeyConflict, LedgerUnavailable."""
+    if not is_ledger(session.get_bind()):
+        raise InvalidOption(
+            f"session= is bound to {session.get_bind().engine.url!r}, but the ledger is {engine().url!r}; "
+            "a job can only join a transaction of the ledger's own database (use celadon.ledger.session())"
+        )
+    if definition.fallback_on(new.queue) == "refuse":
+        raise InvalidOption(
+            f"{new.name!r} has fallback='refuse', which can't be kept inside your transaction: the refusal would come "
+            "after your commit. Submit it after the commit, or declare fallback='defer'"
+        )
+    with translated():
+        job_id, state, fresh = insert_job(session.connection(), new)
+    if not fresh:
+        receipt.job_id = job_id
+        return receipt.settle(
+            Submitted.DUPLICATE, reason=f"the key {new.key!r} was used for this job, which is {state}"
+        )
+    if _PENDING not in session.info:
+        session.info[_PENDING] = []
+        event.listen(session, "after_commit", _committed)
+        event.listen(session, "after_soft_rollback", _rolled_back)
+    session.info[_PENDING].append((receipt, state, deliver))
+    return receipt
+
+
+def _committed(session: Session) -> None:
+    waiting, session.info[_PENDING] = session.info[_PENDING], []
+    for receipt, state, deliver in waiting:
+        try:
+            deliver(state)
+        except Exception as error:
+            # The caller's commit has happened and must not seem to have failed; the ledger has the job.
+            log.exception("submit.after_commit_failed", job_id=receipt.job_id)
+            receipt.settle(Submitted.DEFERRED, reason=f"{type(error).__name__}: {error}")
+
+
+def _rolled_back(session: Session, transaction: Any) -> None:
+    if transaction.nested:
+        return  # A savepoint; what was submitted before it still stands.
+    for receipt, _, _ in session.info[_PENDING]:
+        receipt.reason = "rolled back: nothing was submitted"
+    session.info[_PENDING] = []

@@ -1,0 +1,235 @@
+"""The ledger's database: one engine per process, its clock, its sessions.
+
+SQLite is the embedded default (one host), PostgreSQL is what production runs. All times are the database's own:
+`at(seconds)` is an SQL expression for its clock plus an offset, so that no two hosts' clocks are ever compared.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Engine, create_engine, event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from celadon.errors import CeladonError, LedgerUnavailable
+from celadon.settings import settings
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime: `timestamptz` on PostgreSQL, sortable text with milliseconds on SQLite."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        if dialect.name == "sqlite":
+            from sqlalchemy import String
+
+            return dialect.type_descriptor(String(23))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone; give an aware datetime, for example datetime.now(UTC)")
+        value = value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return value.strftime("%Y-%m-%d %H:%M:%S.") + f"{value.microsecond // 1000:03d}"
+        return value
+
+    def process_result_value(self, value: Any, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        result: datetime = value.astimezone(UTC)
+        return result
+
+
+class at(FunctionElement[datetime]):
+    """The database's clock plus `seconds`, taken when the statement runs, not when its transaction began."""
+
+    type = Instant()
+    inherit_cache = True
+    name = "at"
+
+    def __init__(self, seconds: Any = 0) -> None:
+        super().__init__(seconds)
+
+
+@compiles(at, "postgresql")
+def _at_postgresql(element: at, compiler: Any, **kw: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(at, "sqlite")
+def _at_sqlite(element: at, compiler: Any, **kw: Any) -> str:
+    return f"strftime('%Y-%m-%d %H:%M:%f', 'now', ({compiler.process(element.clauses, **kw)}) || ' seconds')"
+
+
+_lock = threading.Lock()
+_engine: Engine | None = None
+# Engines inherited over a fork. Their sockets and files belong to the parent: they are neither used nor closed
+# here (closing an SQLite file would drop its locks), only kept from the garbage collector.
+_inherited: list[Engine] = []
+
+
+def _after_fork() -> None:
+    global _lock, _engine
+    _lock = threading.Lock()
+    if _engine is not None:
+        _inherited.append(_engine)
+        _engine = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def engine() -> Engine:
+    """The process's engine, made at the first call and again after a fork."""
+    global _engine
+    if _engine is None:
+        with _lock:
+            if _engine is None:
+                _engine = make_engine(settings().ledger_url)
+    return _engine
+
+
+def reset() -> None:
+    """Close this process's connections; the next use opens new ones (tests, and a change of LEDGER_URL)."""
+    global _engine
+    with _lock:
+        if _engine is not None:
+            _engine.dispose()
+            _engine = None
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for `url` with the durability this ledger needs. Raises CeladonError for another database."""
+    parsed = make_url(url)
+    limits = settings()
+    options: dict[str, Any] = {
+        "pool_size": limits.ledger_pool,
+        "max_overflow": limits.ledger_pool,
+    }
+    if parsed.get_backend_name() == "sqlite":
+        if sqlite3.sqlite_version_info < (3, 35):
+            raise CeladonError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed (RETURNING)")
+        if parsed.database in (None, "", ":memory:"):
+            raise CeladonError(f"LEDGER_URL={url} is not durable and not shared; name a file: sqlite:///celadon.db")
+        made = create_engine(parsed, **options, pool_timeout=30, connect_args={"timeout": 10})
+        event.listen(made, "connect", _sqlite_connect)
+        event.listen(made, "begin", _sqlite_begin)
+        return made
+    if parsed.get_backend_name() == "postgresql":
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        made = create_engine(
+            parsed,
+            **options,
+            pool_timeout=5,
+            pool_use_lifo=True,
+            connect_args={
+                "connect_timeout": 2,
+                "application_name": "celadon",
+                # A peer that vanished without a word is noticed in seconds, not in the two hours of TCP's default.
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 10_000,
+            },
+        )
+        return made
+    raise CeladonError(f"LEDGER_URL names {parsed.get_backend_name()!r}; the ledger runs on sqlite or postgresql")
+
+
+def _sqlite_connect(dbapi_connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions on its own; `_sqlite_begin` does.
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later would fail instead of waiting, so writers lock at once.
+    kind = "" if connection.get_execution_options().get("read_only") else "IMMEDIATE"
+    connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+@contextmanager
+def begin() -> Iterator[Connection]:
+    """A write transaction that commits at the end. Raises LedgerUnavailable when the database is away."""
+    with translated(), engine().begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading() -> Iterator[Connection]:
+    """A read transaction. Raises LedgerUnavailable when the database is away."""
+    with translated(), engine().connect().execution_options(read_only=True) as connection:
+        yield connection
+
+
+def session(*, read_only: bool = False) -> Session:
+    """A new SQLAlchemy session on the ledger's database, for a caller who stores rows and submits in one commit.
+
+    read_only: takes no write lock on SQLite; nothing may be written through it.
+    """
+    if read_only:
+        return Session(engine().execution_options(read_only=True))
+    return Session(engine())
+
+
+def is_ledger(bind: Any) -> bool:
+    """Whether a session's or connection's database is the ledger's."""
+    bound: Engine = getattr(bind, "engine", bind)
+    return bound.url == engine().url
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn "the database is away" into LedgerUnavailable; let every other error through as it is."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise LedgerUnavailable(f"All connections to the ledger are in use: {error}") from error
+    except DBAPIError as error:
+        if is_away(error):
+            raise LedgerUnavailable(f"The ledger's database can't be reached: {error.orig}") from error
+        raise
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the error says that the database is gone, starting, stopping, full, read-only or locked for too long."""
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, sqlite3.OperationalError):
+        text = str(error.orig)
+        return any(word in text for word in ("locked", "unable to open", "disk", "readonly", "full", "no such table"))
+    state = getattr(error.orig, "sqlstate", None)
+    name = type(error.orig).__name__
+    if state is None:
+        return name in ("OperationalError", "ConnectionTimeout")
+    # Classes 08 connection, 53 resources, 57P operator intervention; 25006 read only; 42P01 not migrated yet.
+    return state.startswith(("08", "53", "57P")) or state in ("25006", "42P01")
+
+
+def clock(connection: Connection) -> datetime:
+    """The database's time now."""
+    now: datetime = connection.execute(select(at())).scalar_one()
+    return now

@@ -1,0 +1,97 @@
+"""Which queued jobs the broker is to be told of, first or again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, case, func, or_, select, update
+
+from celadon.ledger.db import at, begin, reading
+from celadon.ledger.tables import jobs, switches
+from celadon.settings import settings
+from celadon.states import State
+
+RESEND_CAP_S = 60.0  # A job that is sent again and again is sent at most once a minute.
+
+
+@dataclass(frozen=True, slots=True)
+class ToSend:
+    job_id: str
+    name: str
+    queue: str
+
+
+def switched_off() -> Any:
+    """SQL: operators turned the broker off for the job's queue or name."""
+    return (
+        select(1)
+        .where(
+            switches.c.use_broker.is_(False),
+            or_(
+                and_(switches.c.kind == "queue", switches.c.name == jobs.c.queue),
+                and_(switches.c.kind == "job", switches.c.name == jobs.c.name),
+            ),
+        )
+        .correlate(jobs)
+        .exists()
+    )
+
+
+def take_unsent(limit: int = 200) -> list[ToSend]:
+    """Jobs that came into `queued` without being sent: promoted, recovered, given back, released."""
+    return _take(jobs.c.sends == 0, limit)
+
+
+def take_overdue(queue: str, limit: int) -> list[ToSend]:
+    """Jobs of one queue that were sent, and that nobody has claimed in time. Backs off with each sending."""
+    return _take(and_(jobs.c.sends > 0, jobs.c.queue == queue), limit)
+
+
+def _take(which: Any, limit: int) -> list[ToSend]:
+    # The next time stands before the sending: a sender that dies in between costs a delay, never a storm.
+    wait = settings().resend_after_s
+    backoff = case(*((jobs.c.sends == n, min(wait * 2**n, RESEND_CAP_S)) for n in range(5)), else_=RESEND_CAP_S)
+    with begin() as connection:
+        due = (
+            select(jobs.c.id)
+            .where(jobs.c.state == State.QUEUED, jobs.c.send_due <= at(), which, ~switched_off())
+            .order_by(jobs.c.send_due)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        rows = connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(due))
+            .values(send_due=at(backoff), sends=jobs.c.sends + 1)
+            .returning(jobs.c.id, jobs.c.name, jobs.c.queue)
+        ).all()
+    return [ToSend(row.id, row.name, row.queue) for row in sorted(rows, key=lambda row: row.id)]
+
+
+def not_sent(ids: list[str], again_in_s: float) -> None:
+    """The broker went away in the middle of a batch: these are due again soon, as if never taken."""
+    with begin() as connection:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(ids), jobs.c.state == State.QUEUED)
+            .values(send_due=at(again_in_s), sends=0)
+        )
+
+
+def overdue_queues() -> list[str]:
+    """Queues in which some job waits to be sent again."""
+    with reading() as connection:
+        rows = connection.execute(
+            select(jobs.c.queue)
+            .where(jobs.c.state == State.QUEUED, jobs.c.send_due <= at(), jobs.c.sends > 0)
+            .distinct()
+        )
+        return [row.queue for row in rows]
+
+
+def depth(queue: str, most: int) -> int:
+    """How many jobs are queued there, counted no further than `most`."""
+    with reading() as connection:
+        some = select(1).where(jobs.c.state == State.QUEUED, jobs.c.queue == queue).limit(most).subquery()
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())

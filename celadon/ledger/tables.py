@@ -1,0 +1,246 @@
+"""The tables of the ledger. `celadon/ledger/migrations` makes them; a test compares the two."""
+
+from __future__ import annotations
+
+import sqlalchemy
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from celadon.ledger.db import Instant
+
+metadata = MetaData()
+
+JSON = sqlalchemy.JSON(none_as_null=True)  # Python's None is SQL's NULL, not the text "null".
+
+ID = String(64)  # A UUIDv7 of ours, or the id that another application gave a Celery message we adopted.
+NAME = String(200)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("name", NAME, nullable=False),
+    Column("queue", NAME, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("size", Integer, nullable=False, server_default="0"),  # Bytes of payload and result, for retention.
+    Column("priority", Integer, nullable=False, server_default="0"),  # Higher goes first where the ledger chooses.
+    Column("tenant", NAME),
+    Column("trace", JSON),  # W3C trace context of the submitter.
+    Column("scope", NAME),  # Business key of the step marks; NULL: the job's id.
+    # --- when
+    Column("run_at", Instant),  # Due time while scheduled.
+    Column("send_due", Instant),  # While queued: when the broker is to be told (again). Never NULL then.
+    Column("sends", Integer, nullable=False, server_default="0"),  # Times it was sent since it was queued.
+    Column("expires_at", Instant),  # Not claimed by then: cancelled.
+    Column("created_at", Instant, nullable=False),
+    Column("queued_at", Instant),
+    Column("claimed_at", Instant),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    # --- the fence
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("claimed_by", String(255)),
+    Column("lease_until", Instant),
+    Column("engine", String(8)),  # worker | inline
+    # --- attempts
+    Column("attempt", Integer, nullable=False, server_default="0"),  # Tries that failed and burnt a retry.
+    Column("max_attempts", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False, server_default="0"),  # Crashes while alone in its process.
+    Column("quarantine", Boolean, nullable=False, server_default=text("false")),  # Runs alone next time.
+    Column("replays", Integer, nullable=False, server_default="0"),
+    Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
+    # --- how it ended
+    Column("result", JSON),
+    Column("error_kind", NAME),
+    Column("error_message", Text),
+    Column("error_fingerprint", String(16)),  # Groups dead jobs of one cause.
+    # --- where it came from
+    Column("schedule", NAME),
+    Column("due", Instant),
+    Index(
+        "jobs_queued",
+        "queue",
+        text("priority DESC"),
+        "id",
+        postgresql_where=text("state = 'queued'"),
+        sqlite_where=text("state = 'queued'"),
+    ),
+    Index(
+        "jobs_send_due",
+        "send_due",
+        postgresql_where=text("state = 'queued'"),
+        sqlite_where=text("state = 'queued'"),
+    ),
+    Index(
+        "jobs_scheduled",
+        "run_at",
+        postgresql_where=text("state = 'scheduled'"),
+        sqlite_where=text("state = 'scheduled'"),
+    ),
+    Index(
+        "jobs_leases",
+        "lease_until",
+        postgresql_where=text("state = 'running'"),
+        sqlite_where=text("state = 'running'"),
+    ),
+    Index(
+        "jobs_held",
+        "state",
+        "queue",
+        postgresql_where=text("state IN ('waiting', 'parked')"),
+        sqlite_where=text("state IN ('waiting', 'parked')"),
+    ),
+    Index(
+        "jobs_expiring",
+        "expires_at",
+        postgresql_where=text("expires_at IS NOT NULL AND state IN ('scheduled', 'waiting', 'queued', 'parked')"),
+        sqlite_where=text("expires_at IS NOT NULL AND state IN ('scheduled', 'waiting', 'queued', 'parked')"),
+    ),
+    Index(
+        "jobs_finished",
+        "name",
+        "finished_at",
+        postgresql_where=text("state IN ('succeeded', 'cancelled')"),
+        sqlite_where=text("state IN ('succeeded', 'cancelled')"),
+    ),
+    Index(
+        "jobs_dead",
+        "name",
+        "finished_at",
+        postgresql_where=text("state = 'dead'"),
+        sqlite_where=text("state = 'dead'"),
+    ),
+    Index(
+        "jobs_tenant",
+        "tenant",
+        "id",
+        postgresql_where=text("tenant IS NOT NULL"),
+        sqlite_where=text("tenant IS NOT NULL"),
+    ),
+    UniqueConstraint("schedule", "due", name="jobs_once_per_due_time"),
+    # Reaping, renewing and claiming rewrite rows all the time: leave room on the page for them.
+    postgresql_with={"fillfactor": "70"},
+)
+
+# Idempotency keys outlive the row of their job, so there is no foreign key.
+keys = Table(
+    "keys",
+    metadata,
+    Column("scope", NAME, primary_key=True),  # The job's name.
+    Column("key", NAME, primary_key=True),
+    Column("payload_hash", String(64), nullable=False),
+    Column("job_id", ID, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),  # The claim it ran under.
+    Column("number", Integer, nullable=False),
+    Column("worker", String(255)),
+    Column("engine", String(8)),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("error", Text),  # With traceback.
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("scope", NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("job_id", ID, nullable=False, index=True),  # Who worked on it last.
+    Column("state", String(16), nullable=False),  # running, done, failed, asleep
+    Column("key", String(36), nullable=False),  # The idempotency key that its outside effect carries.
+    Column("result", JSON),
+    Column("error", Text),  # Of the last failed try; kept when a later one succeeds.
+    Column("wake_at", Instant),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("started_at", Instant, nullable=False),
+    Column("last_attempt_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("job", NAME, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("queue", NAME),
+    Column("source", String(8), nullable=False),  # config | api
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("last_due", Instant, nullable=False),
+    Column("next_due", Instant, nullable=False, index=True),
+)
+
+# What operators turn at run time, per queue or per job name.
+switches = Table(
+    "switches",
+    metadata,
+    Column("kind", String(8), primary_key=True),  # queue | job
+    Column("name", NAME, primary_key=True),
+    Column("paused", Boolean, nullable=False, server_default=text("false")),
+    Column("use_broker", Boolean, nullable=False, server_default=text("true")),
+    Column("reason", Text),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(255), primary_key=True),  # Unique per boot.
+    Column("host", NAME, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("lane", NAME, nullable=False),
+    Column("queues", JSON, nullable=False),
+    Column("tasks", JSON, nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("last_seen", Instant, nullable=False, index=True),
+    Column("lost_slots", Integer, nullable=False, server_default="0"),
+    Column("stopping", Boolean, nullable=False, server_default=text("false")),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("job_id", ID, nullable=False, index=True),
+    Column("kind", String(8), nullable=False),  # failing | dead
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("sent_at", Instant),
+    Column("try_after", Instant, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+)
+
+# What was counted that should not happen, and what operators did.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", NAME, nullable=False),
+    Column("action", NAME, nullable=False),
+    Column("subject", NAME, nullable=False),
+    Column("detail", JSON),
+)

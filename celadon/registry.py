@@ -1,0 +1,152 @@
+"""Declaring jobs: one decorated function is one job."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from celadon.errors import DeclarationError, InvalidPayload, UnknownJob
+from celadon.queues import FALLBACKS, lane_of, queue_for
+
+INJECTED = "steps"  # The parameter a job function receives its steps in; never part of a payload.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """Everything that is declared about a job."""
+
+    name: str
+    function: Callable[..., Any]
+    model: type[BaseModel]
+    takes_steps: bool
+    queue: str | None
+    attempts: int
+    backoff: timedelta
+    backoff_cap: timedelta
+    timeout: timedelta | None
+    keep: int
+    keep_for: timedelta
+    keep_bytes: int | None
+    alert_after: int
+    fallback: str | None
+    confirm: bool
+    permanent: tuple[type[Exception], ...]
+    scope: str | None
+    adopt: bool
+
+    def validate(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """The payload in its JSON form. Raises InvalidPayload that lists every problem."""
+        try:
+            model = self.model.model_validate(dict(payload))
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']}" for e in error.errors()]
+            raise InvalidPayload(
+                f"The payload does not fit {self.name!r}: " + "; ".join(problems), problems=problems
+            ) from error
+        plain: dict[str, Any] = model.model_dump(mode="json")
+        return plain
+
+    def arguments(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """The function's keyword arguments, in the types it declares. Raises InvalidPayload."""
+        self.validate(payload)
+        model = self.model.model_validate(dict(payload))
+        return {field: getattr(model, field) for field in type(model).model_fields}
+
+    def scope_of(self, payload: Mapping[str, Any]) -> str | None:
+        return self.scope.format(**payload) if self.scope else None
+
+    def queue_of(self, *, delayed: bool) -> str:
+        return queue_for(self.name, declared=self.queue, delayed=delayed)
+
+    def fallback_on(self, queue: str) -> str:
+        return self.fallback or lane_of(queue).fallback
+
+
+_definitions: dict[str, Definition] = {}
+
+
+def declare(name: str, function: Callable[..., Any], **options: Any) -> Definition:
+    """Check and register a declaration. Raises DeclarationError, which names the value and the cure."""
+    model = _model(name, function)
+    _check(name, function, model, options)
+    definition = Definition(
+        name=name,
+        function=function,
+        model=model,
+        takes_steps=INJECTED in inspect.signature(function).parameters,
+        **options,
+    )
+    _definitions[name] = definition
+    return definition
+
+
+def get(name: str) -> Definition:
+    """The declaration of a job. Raises UnknownJob, with the nearest name."""
+    try:
+        return _definitions[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, _definitions, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"declared are: {', '.join(sorted(_definitions)) or 'none'}"
+        raise UnknownJob(
+            f"No job {name!r} is declared; {hint} (a job's module must be listed in celeryconfig.imports)",
+            name=name,
+        ) from None
+
+
+def known() -> Mapping[str, Definition]:
+    return _definitions
+
+
+def _model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
+    """A pydantic model of the function's parameters; unknown fields are refused."""
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.name == INJECTED:
+            continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise DeclarationError(
+                f"Job {name!r}: parameter {parameter} can't be a payload field; name each field as a plain parameter"
+            )
+        kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+        fields[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
+    return create_model(f"Payload of {name}", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+
+
+def _check(name: str, function: Callable[..., Any], model: type[BaseModel], options: Mapping[str, Any]) -> None:
+    def refuse(what: str) -> None:
+        raise DeclarationError(f"Job {name!r}: {what}")
+
+    other = _definitions.get(name)
+    if other is not None and (other.function.__module__, other.function.__qualname__) != (
+        function.__module__,
+        function.__qualname__,
+    ):
+        refuse(f"is declared twice, in {other.function.__module__} and {function.__module__}; give one another name")
+    if not name or len(name) > 200:
+        refuse("a name has 1 to 200 characters")
+    if inspect.iscoroutinefunction(function):
+        refuse("async functions are not run; declare a plain function (it may call asyncio.run)")
+    if options["attempts"] < 1:
+        refuse(f"attempts={options['attempts']}: at least 1")
+    if options["backoff"] < timedelta(0):
+        refuse(f"backoff={options['backoff']}: can't be negative")
+    if options["timeout"] is not None and options["timeout"] <= timedelta(0):
+        refuse(f"timeout={options['timeout']}: must be longer than nothing; None takes the lane's")
+    if options["fallback"] not in (None, *FALLBACKS):
+        refuse(f"fallback={options['fallback']!r}: one of {', '.join(FALLBACKS)}, or None for the lane's")
+    if options["queue"] is not None:
+        lane_of(options["queue"])
+    if options["keep"] < 0:
+        refuse(f"keep={options['keep']}: how many completed jobs are kept can't be negative")
+    if options["scope"]:
+        used = {field for _, field, _, _ in string.Formatter().parse(options["scope"]) if field is not None}
+        missing = used - set(model.model_fields)
+        if missing or not used:
+            refuse(f"scope={options['scope']!r} must use the payload's fields ({', '.join(model.model_fields)})")

@@ -1,0 +1,222 @@
+"""The one function that runs a job, for both engines: claim, keep, call, depart."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+
+from celadon import backoff, logs, registry, tracing
+from celadon.errors import (
+    Asleep,
+    CancelRequested,
+    Departure,
+    InvalidPayload,
+    LedgerUnavailable,
+    LostClaim,
+    Permanent,
+    StepsFailed,
+)
+from celadon.jobs import Claim, Failure
+from celadon.keeper import Running, keeper
+from celadon.ledger import claims
+from celadon.ledger.claims import WhyNot
+from celadon.queues import lane_of
+from celadon.registry import Definition
+from celadon.settings import settings
+from celadon.states import Outcome, State
+from celadon.steps import Steps, as_json
+
+log = logs.get("celadon.run")
+T = TypeVar("T")
+
+# How long a finished run tries to tell a ledger that is away. Its lease is kept meanwhile; after that the job is
+# recovered and runs again, skipping the steps that are done.
+TELL_LEDGER_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runner:
+    """Who runs: a worker's slot, a process for one job, or a web request."""
+
+    worker: str
+    engine: str = "worker"  # worker | inline
+    alone: bool = False  # In a process of its own: may take jobs in quarantine.
+    lease_s: float | None = None  # None: that of the job's lane.
+    budget_s: float | None = None  # Inline: how long it may take, checked between steps.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ran:
+    """What came of it. `claim` is None if the job was not to be had; then `why` tells."""
+
+    claim: Claim | None = None
+    state: State | None = None  # After the run; None: the claim was lost on the way.
+    why: WhyNot | None = None
+    error: str | None = None
+
+
+def run_job(
+    job_id: str, runner: Runner, *, queue: str | None = None, on_claim: Callable[[Claim], None] | None = None
+) -> Ran:
+    """Claim a job and run it to a departure. Never raises what the job raises.
+
+    queue: where the job is known to be, to take the lane's lease and time-out. on_claim: called once it is ours.
+    Raises LedgerUnavailable if the claim could not be asked for.
+    """
+    lane = lane_of(queue) if queue else None
+    lease_s = runner.lease_s or (lane.lease if lane else settings().lease_s)
+    claim = claims.claim(job_id, worker=runner.worker, engine=runner.engine, lease_s=lease_s, alone=runner.alone)
+    if claim is None:
+        return Ran(why=claims.why_not(job_id))
+    structlog.contextvars.bind_contextvars(
+        job_id=claim.job_id, job=claim.name, queue=claim.queue, attempt=claim.attempt + 1, epoch=claim.epoch
+    )
+    try:
+        definition = registry.get(claim.name)
+        timeout_s = definition.timeout.total_seconds() if definition.timeout else lane_of(claim.queue).timeout_s
+        running = Running(claim=claim, lease_s=lease_s, deadline=time.monotonic() + timeout_s)
+        keeper().add(running)
+        try:
+            if on_claim is not None:
+                on_claim(claim)
+            with tracing.continued(claim.trace):
+                return _attempt(running, definition, runner)
+        finally:
+            keeper().remove(running)
+    finally:
+        structlog.contextvars.unbind_contextvars("job_id", "job", "queue", "attempt", "epoch")
+
+
+def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
+    claim = running.claim
+    began = time.monotonic()
+    log.info("job.started", engine=runner.engine, worker=runner.worker)
+    try:
+        depart, error = _call(running, definition, runner)
+        state = insist(depart)
+    except LostClaim as lost:
+        log.warning("job.stale", reason=str(lost))
+        return Ran(claim=claim, error=str(lost))
+    except LedgerUnavailable as away:
+        log.error("job.left_behind", reason=str(away))
+        return Ran(claim=claim, error=str(away))
+    log.info("job.ended", state=state, error=error, seconds=round(time.monotonic() - began, 3))
+    return Ran(claim=claim, state=state, error=error)
+
+
+def _call(running: Running, definition: Definition, runner: Runner) -> tuple[Callable[[], State], str | None]:
+    """Call the job's function. Returns how the job departs, and its error. Raises LostClaim."""
+    claim = running.claim
+    until = time.monotonic() + runner.budget_s if runner.budget_s is not None else None
+    steps = Steps(running, permanent=definition.permanent, budget_until=until, waits=runner.engine == "inline")
+    try:
+        arguments = definition.arguments(claim.payload)
+        if definition.takes_steps:
+            arguments[registry.INJECTED] = steps
+        result = as_json(claim.name, definition.function(**arguments))
+    except LostClaim:
+        raise
+    except Asleep as asleep:
+        wake_at: Any = asleep.wake_at
+        return lambda: claims.sleep(claim, wake_at), None
+    except CancelRequested:
+        return lambda: claims.end_cancelled(claim), None
+    except Departure as departure:
+        return lambda: claims.give_back(claim), str(departure)
+    except LedgerUnavailable as away:
+        # The job could not go on for lack of the ledger, which is no fault of its own.
+        return lambda: claims.give_back(claim), str(away)
+    except Exception as error:
+        log.warning("job.failed", exc_info=error)
+        retry_in_s = _retry_in_s(claim, definition, error)
+        failure = describe(error)
+        return lambda: claims.fail(claim, failure, retry_in_s=retry_in_s, alert_after=definition.alert_after), str(
+            error
+        )
+    except BaseException:
+        # The interpreter is being ended under the job (SystemExit, KeyboardInterrupt): give it back at once.
+        claims.give_back(claim)
+        raise
+    size = len(str(result)) if result is not None else 0
+    return lambda: claims.finish(claim, result, size), None
+
+
+def _retry_in_s(claim: Claim, definition: Definition, error: Exception) -> float | None:
+    """When to try again; None: never."""
+    if isinstance(error, (Permanent, InvalidPayload, *definition.permanent)):
+        return None
+    if isinstance(error, StepsFailed) and error.permanent:
+        return None
+    if claim.attempt + 1 >= claim.max_attempts:
+        return None
+    return backoff.delay_s(claim.attempt + 1, definition.backoff, definition.backoff_cap)
+
+
+def end_timed_out(running: Running) -> bool:
+    """Depart for a run that is out of time. Its later writes are fenced. False: it had departed by itself."""
+    claim, definition = running.claim, registry.get(running.claim.name)
+    allowed = definition.timeout or timedelta(seconds=lane_of(claim.queue).timeout_s)
+    what = f"it ran longer than its time-out of {allowed.total_seconds():g} s"
+    failure = Failure(
+        kind="TimedOut", message=what, traceback=what, fingerprint=fingerprint("TimedOut", claim.name, "")
+    )
+    retry_in_s = _retry_in_s(claim, definition, TimeoutError(what))
+    try:
+        claims.fail(
+            claim,
+            failure,
+            retry_in_s=retry_in_s,
+            alert_after=definition.alert_after,
+            outcome=Outcome.TIMED_OUT,
+        )
+    except LostClaim:
+        return False
+    log.warning(
+        "job.timed_out",
+        job_id=claim.job_id,
+        job=claim.name,
+        epoch=claim.epoch,
+        seconds=allowed.total_seconds(),
+    )
+    return True
+
+
+def describe(error: BaseException) -> Failure:
+    """An error as the ledger keeps it."""
+    lines = traceback.format_exception(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
+    where = f"{frame[0].name}" if frame else ""
+    kind = type(error).__name__
+    return Failure(
+        kind=kind,
+        message=str(error)[:2000],
+        traceback="".join(lines)[-20_000:],
+        fingerprint=fingerprint(kind, re.sub(r"[0-9a-f]{6,}|\d+", "#", str(error).lower())[:200], where),
+    )
+
+
+def fingerprint(*parts: str) -> str:
+    """Sixteen hex digits that are the same for failures of one cause."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def insist(write: Callable[[], T]) -> T:
+    """Write to the ledger, waiting for one that is away. Raises LedgerUnavailable after TELL_LEDGER_S."""
+    deadline = time.monotonic() + TELL_LEDGER_S
+    pause = 0.1
+    while True:
+        try:
+            return write()
+        except LedgerUnavailable:
+            if time.monotonic() + pause > deadline:
+                raise
+            time.sleep(pause)
+            pause = min(pause * 2, 2.0)

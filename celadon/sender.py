@@ -1,0 +1,115 @@
+"""Sending what the ledger says is due to be sent: a thread of its own, so that a slow broker delays nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import redis
+
+from celadon import broker, logs
+from celadon.errors import LedgerUnavailable
+from celadon.ledger import sending
+from celadon.ledger.sending import ToSend
+from celadon.queues import lane_of
+from celadon.redis import get_redis
+from celadon.settings import settings
+
+log = logs.get("celadon.sender")
+
+BATCH = 200  # Messages between two looks at the ledger.
+UNACKED_LATELY_S = 10  # Messages delivered so lately may be about to be claimed; older ones are with a dead worker.
+LOOK_AGAIN_S = 2.0  # Between two counts of a queue whose backlog is all on the broker.
+
+
+class Sender:
+    """First sends of promoted and recovered jobs, and bounded resends of those nobody claimed."""
+
+    def __init__(self) -> None:
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._not_before: dict[str, float] = {}
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._loop, name="celadon-sender", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(settings().tick_s)
+            self._wake.clear()
+            try:
+                self.turn()
+            except LedgerUnavailable as error:
+                log.warning("sender.ledger_away", error=str(error))
+                self._stop.wait(1)
+            except Exception:
+                log.exception("sender.failed")
+                self._stop.wait(1)
+
+    def turn(self) -> int:
+        """Send what is due now; how many were sent. While the broker is away nothing is taken."""
+        if not settings().use_broker or broker.circuit.open:
+            return 0
+        sent = 0
+        while not self._stop.is_set():
+            batch = sending.take_unsent(BATCH)
+            sent += self._send(batch)
+            if len(batch) < BATCH or broker.circuit.open:
+                break
+        for queue in sending.overdue_queues():
+            sent += self._resend(queue)
+        return sent
+
+    def _resend(self, queue: str) -> int:
+        """Send again at most (queued rows − messages on the broker), so that a backlog is not doubled."""
+        if time.monotonic() < self._not_before.get(queue, 0.0):
+            return 0
+        on_broker = broker_depth(queue)
+        if on_broker is None:
+            return 0
+        missing = sending.depth(queue, on_broker + BATCH) - on_broker
+        if missing <= 0:
+            self._not_before[queue] = time.monotonic() + LOOK_AGAIN_S
+            return 0
+        batch = sending.take_overdue(queue, min(missing, BATCH))
+        if batch:
+            log.info("sender.resent", queue=queue, jobs=len(batch), on_broker=on_broker)
+        return self._send(batch)
+
+    def _send(self, batch: list[ToSend]) -> int:
+        for done, job in enumerate(batch):
+            try:
+                broker.send(job.job_id, job.name, job.queue)
+            except broker.NotSent as error:
+                left = [later.job_id for later in batch[done:]]
+                log.warning("sender.broker_away", reason=error.reason, unsent=len(left))
+                sending.not_sent(left, again_in_s=0.5)
+                return done
+        return len(batch)
+
+
+def broker_depth(queue: str) -> int | None:
+    """Messages of the queue that the broker holds, with those handed to a worker lately. None: it can't be asked."""
+    try:
+        client = get_redis()
+        seconds = int(client.time()[0])
+        index = f"unacked_index:{lane_of(queue).name}"
+        with client.pipeline(transaction=False) as pipe:
+            pipe.llen(queue)
+            pipe.zcount(index, seconds - UNACKED_LATELY_S, "+inf")
+            waiting, unacked = pipe.execute()
+        return int(waiting) + int(unacked)
+    except redis.RedisError:
+        return None

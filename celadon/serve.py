@@ -1,0 +1,43 @@
+"""`celadon web`: gunicorn with the application that WEB_APP names."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from celadon.settings import settings
+
+
+def run(bind: str | None = None, workers: int | None = None) -> None:
+    """Replace this process by gunicorn.
+
+    Threads, not greenlets: a fallback run blocks its thread and nothing else. Connections that were opened before a
+    fork are dropped in the child by the platform's own fork hooks, so `--preload` is safe too.
+    """
+    limits = settings()
+    arguments = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        limits.web_app,
+        "--bind",
+        bind or limits.web_bind,
+        "--workers",
+        str(workers or limits.web_workers),
+        "--threads",
+        str(limits.web_threads),
+        "--worker-class",
+        "gthread",
+        "--access-logfile",
+        "-" if limits.log_level == "DEBUG" else "/dev/null",
+        "--log-level",
+        limits.log_level.lower(),
+        # An inline run may take its whole budget before the request is answered.
+        "--timeout",
+        str(int(limits.inline_budget_s) + 60),
+        "--graceful-timeout",
+        str(int(limits.inline_budget_s) + 10),
+        "--max-requests",
+        "0",
+    ]
+    os.execv(sys.executable, arguments)

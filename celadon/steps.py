@@ -1,0 +1,219 @@
+"""Steps: the named parts of a job that are each done once, on whichever engine it runs."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from celadon import drain
+from celadon.errors import Asleep, Interrupted, LostClaim, Permanent, StepNameUsedTwice, StepsFailed
+from celadon.keeper import Running
+from celadon.ledger import marks
+from celadon.ledger.db import session, translated
+
+_KEYS = uuid.UUID("6f1c3a52-8a0e-5c55-9d0f-5b6f3f1f6a10")  # Namespace of the steps' idempotency keys.
+
+
+def idempotency_key(scope: str, name: str) -> str:
+    """The key that a step's outside effect carries: the same every time the step is tried."""
+    return str(uuid.uuid5(_KEYS, f"{scope}\n{name}"))
+
+
+class Steps:
+    """Given to a job's function as its parameter `steps`.
+
+    Code outside steps runs again on every retry and every wake-up; only what is in a step is done once.
+    """
+
+    def __init__(
+        self,
+        run: Running,
+        *,
+        permanent: tuple[type[Exception], ...] = (),
+        budget_until: float | None = None,
+        waits: bool = False,
+    ) -> None:
+        self._run = run
+        self._claim = run.claim
+        self._permanent: tuple[type[Exception], ...] = (Permanent, *permanent)
+        self._budget_until = budget_until  # Monotonic; of an inline run.
+        self._waits = waits  # Inline: a short sleep is waited out.
+        self._seen: set[str] = set()
+        self._collected: dict[str, Exception] | None = None
+
+    def run(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        *args: Any,
+        outside: bool = False,
+        record: Callable[[Session, Any], None] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Do a step once and return its result; a step that is done returns its recorded result.
+
+        name: unique in the job. fn: called as `fn(session, *args, **kwargs)`; what it writes through the session
+        commits together with the step's mark, or not at all. No network in there: a transaction is open.
+
+        outside=True: for mail, HTTP and the like. fn is called as `fn(*args, key=…, **kwargs)` with no transaction
+        open, at least once, with the same idempotency key every time. `record(session, result)`, if given, writes
+        in the transaction of the mark.
+
+        The result must be JSON. Raises what fn raises, after recording it; inside `independent()` it is collected
+        instead and None returned.
+        """
+        self._boundary(name)
+        try:
+            with translated():
+                return (
+                    self._outside(name, fn, args, kwargs, record) if outside else self._inside(name, fn, args, kwargs)
+                )
+        except Exception as error:
+            if self._collected is None:
+                raise
+            self._collected[name] = error
+            return None
+
+    def done(self, name: str) -> bool:
+        """Whether a step is marked done."""
+        view = marks.step_views(self._claim.scope).get(name)
+        return view is not None and view.state == "done"
+
+    def sleep(self, name: str, seconds: float) -> None:
+        """Go on no earlier than `seconds` after this step was first reached.
+
+        The job goes back to the ledger and frees its worker; it burns no attempt. Inline, a sleep that fits the
+        budget is waited out.
+        """
+        self._boundary(name)
+        row = marks.start_sleep(self._claim, name, idempotency_key(self._claim.scope, name), seconds, self._run.lease_s)
+        if row.state == "done":
+            return
+        left = (row.wake_at - row.now).total_seconds()
+        if left > 0:
+            if not self._waits or self._budget_until is None or time.monotonic() + left > self._budget_until:
+                raise Asleep(row.wake_at)
+            time.sleep(left)
+        with session() as own:
+            marks.done(own.connection(), self._claim, name, None, self._run.lease_s)
+            own.commit()
+
+    @contextmanager
+    def independent(self) -> Iterator[None]:
+        """Steps inside do not depend on one another: each is tried, and their errors are raised together at the end.
+
+        Raises StepsFailed. The job is dead only when no failed step can be tried again.
+        """
+        if self._collected is not None:
+            raise RuntimeError("steps.independent() is open already; one block holds all independent steps")
+        self._collected = {}
+        try:
+            yield
+            errors = self._collected
+        finally:
+            self._collected = None
+        if errors:
+            raise StepsFailed(errors, permanent=all(isinstance(e, self._permanent) for e in errors.values()))
+
+    def check(self) -> None:
+        """Give way here if the job has to: a long loop without steps calls this. Raises only departures."""
+        if self._run.lost or self._run.timed_out:
+            raise LostClaim(f"job {self._claim.job_id}: the claim of epoch {self._claim.epoch} is gone")
+        if drain.draining():
+            raise Interrupted("the worker is stopping")
+        if self._budget_until is not None and time.monotonic() > self._budget_until:
+            raise Interrupted("the inline run is over its budget")
+
+    def _boundary(self, name: str) -> None:
+        if name in self._seen:
+            raise StepNameUsedTwice(
+                f"Step {name!r} is used twice in one run; a name is a step's identity, give each its own"
+            )
+        self._seen.add(name)
+        self.check()
+
+    def _inside(self, name: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        begun = marks.start(self._claim, name, idempotency_key(self._claim.scope, name), self._run.lease_s)
+        if begun is not None:
+            return begun.result
+        try:
+            with session() as own:
+                # Another job of the same scope may have done it since; it is locked out from here on.
+                row = marks.lock(own, self._claim, name)
+                if row.state == "done":
+                    return row.result
+                with _no_commit(own, name):
+                    result = as_json(name, fn(own, *args, **kwargs))
+                    own.flush()
+                marks.done(own.connection(), self._claim, name, result, self._run.lease_s)
+                own.commit()
+                return result
+        except Exception as error:
+            self._record_failure(name, error)
+            raise
+
+    def _outside(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        record: Callable[[Session, Any], None] | None,
+    ) -> Any:
+        key = idempotency_key(self._claim.scope, name)
+        begun = marks.start(self._claim, name, key, self._run.lease_s)
+        if begun is not None:
+            return begun.result
+        try:
+            result = as_json(name, fn(*args, key=key, **kwargs))
+            with session() as own:
+                if record is not None:
+                    row = marks.lock(own, self._claim, name)
+                    if row.state == "done":
+                        return row.result
+                    with _no_commit(own, name):
+                        record(own, result)
+                        own.flush()
+                marks.done(own.connection(), self._claim, name, result, self._run.lease_s)
+                own.commit()
+                return result
+        except Exception as error:
+            self._record_failure(name, error)
+            raise
+
+    def _record_failure(self, name: str, error: Exception) -> None:
+        marks.failed(self._claim, name, f"{type(error).__name__}: {error}", self._run.lease_s)
+
+
+def as_json(what: str, value: Any) -> Any:
+    """The value if JSON can hold it. Raises Permanent that names what returned it."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise Permanent(
+            f"{what!r} returned {type(value).__name__}, which JSON can't hold ({error}); return plain data"
+        ) from error
+    return value
+
+
+@contextmanager
+def _no_commit(own: Session, name: str) -> Iterator[None]:
+    """Refuse a commit inside a step: it would part the effect from its mark."""
+
+    def refuse(_: Session) -> None:
+        raise Permanent(
+            f"step {name!r} called session.commit(); the platform commits it together with the mark (use flush)"
+        )
+
+    event.listen(own, "before_commit", refuse)
+    try:
+        yield
+    finally:
+        event.remove(own, "before_commit", refuse)

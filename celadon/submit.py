@@ -1,0 +1,195 @@
+"""Submitting a job: first the ledger, then the broker, and a fallback that can't run it twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from celadon import broker, fallback, joining, outlook, registry, tracing
+from celadon.deadline import Abandoned, within
+from celadon.errors import InvalidOption, LedgerUnavailable, PayloadTooLarge
+from celadon.ids import new_id
+from celadon.jobs import NewJob, Receipt, Submitted
+from celadon.ledger.db import begin
+from celadon.ledger.writing import insert_job
+from celadon.pickup import heard
+from celadon.queues import lane_of
+from celadon.registry import Definition
+from celadon.settings import settings
+from celadon.states import State
+
+MAX_PRIORITY = 9  # Priorities are -9 to 9: enough to order by, few enough to keep in mind.
+
+
+def submit(
+    name: str,
+    payload: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    run_at: datetime | None = None,
+    delay: timedelta | float | None = None,
+    expires_in: timedelta | float | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    tenant: str | None = None,
+    confirm: bool | None = None,
+    session: Session | None = None,
+) -> Receipt:
+    """Submit a job and say what became of it.
+
+    name: of a declared job. payload: its parameters; checked before anything is stored.
+    key: idempotency key, remembered for KEY_DAYS days; the same key again gives the first job back (`duplicate`).
+    run_at, delay: when the job is due (an aware time; a timedelta or seconds). expires_in: not run unless claimed by
+    then. queue: instead of the declared one. priority: -9 to 9, higher first where the ledger chooses the order.
+    confirm: wait up to CONFIRM_MS ms for a worker to pick it up, and fall back if none does (None: as declared).
+    session: an SQLAlchemy session on the ledger's database. The job joins its transaction: it exists if and only if
+    the session commits; sending and falling back happen then, and the receipt says `pending` until then.
+
+    Raises UnknownJob, UnknownQueue, InvalidPayload, PayloadTooLarge, InvalidOption, KeyConflict: nothing was written.
+    LedgerUnavailable: nothing was accepted; its `job_id` can be asked about later. Refused: the broker is away and
+    the job's policy is `refuse`; nothing will run.
+
+    Not promised: that the job has run, or that it runs only in one process; the ledger's claim takes care of that.
+    """
+    began = time.monotonic()
+    definition = registry.get(name)
+    new = _new_job(definition, payload, key, run_at, delay, expires_in, queue, priority, tenant)
+    wants = definition.confirm if confirm is None else confirm
+    receipt = Receipt(job_id=new.id, outcome=Submitted.PENDING)
+    if session is not None:
+        return joining.join(
+            session,
+            new,
+            definition,
+            receipt,
+            lambda state: deliver(new, definition, state, wants, receipt, began),
+        )
+
+    def store(abandoned: Abandoned) -> tuple[str, State, bool]:
+        with begin() as connection:
+            stored = insert_job(connection, new)
+            abandoned.check()
+        return stored
+
+    job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
+    if not fresh:
+        receipt.job_id = job_id
+        return receipt.settle(Submitted.DUPLICATE, reason=f"the key {key!r} was used for this job, which is {state}")
+    return deliver(new, definition, state, wants, receipt, began)
+
+
+def deliver(
+    new: NewJob, definition: Definition, state: State, confirm: bool, receipt: Receipt, began: float
+) -> Receipt:
+    """What follows the commit: send, confirm, fall back. The job is safe in the ledger whatever happens here."""
+    if state == State.SCHEDULED:
+        return receipt.settle(Submitted.SCHEDULED, reason=f"due later, on queue {new.queue!r}")
+    if state == State.WAITING:
+        return receipt.settle(Submitted.WAITING, reason="its queue or name is paused")
+    if not settings().use_broker:
+        return fallback.fall_back(new, definition, receipt, began, "the broker is switched off (USE_BROKER)")
+    if outlook.switched_off(new.queue, new.name):
+        return fallback.fall_back(new, definition, receipt, began, "an operator took it off the broker")
+    try:
+        broker.send(new.id, new.name, new.queue, pickup=confirm)
+    except broker.NotSent as error:
+        return fallback.fall_back(new, definition, receipt, began, error.reason)
+    if not confirm:
+        return receipt.settle(Submitted.QUEUED)
+    return _confirm(new, definition, receipt, began)
+
+
+def _confirm(new: NewJob, definition: Definition, receipt: Receipt, began: float) -> Receipt:
+    """Wait for a worker's claim, unless nobody is there (fall back) or many jobs are before it (no failure)."""
+    try:
+        capacity, before = within(settings().ledger_timeout_s, lambda _: _ahead(new), job_id=new.id)
+    except LedgerUnavailable as error:
+        return receipt.settle(Submitted.QUEUED, reason=f"sent; not confirmed, for the ledger went away: {error}")
+    if capacity == 0:
+        return fallback.fall_back(new, definition, receipt, began, "no live worker consumes its queue")
+    if before > capacity:
+        return receipt.settle(Submitted.QUEUED, reason=f"behind {before} or more jobs")
+    worker = heard(new.id, settings().confirm_ms / 1000)
+    if worker is not None:
+        return receipt.settle(Submitted.PICKED_UP, by=worker, after_ms=_ms_since(began))
+    return fallback.fall_back(
+        new, definition, receipt, began, f"no worker picked it up within {settings().confirm_ms} ms"
+    )
+
+
+def _ahead(new: NewJob) -> tuple[int, int]:
+    """(slots of the workers that could take it, jobs queued before it)"""
+    capacity = outlook.capacity(new.queue, new.name)
+    return capacity, outlook.backlog(new.queue, capacity) if capacity else 0
+
+
+def _ms_since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 1)
+
+
+def _new_job(
+    definition: Definition,
+    payload: Mapping[str, Any],
+    key: str | None,
+    run_at: datetime | None,
+    delay: timedelta | float | None,
+    expires_in: timedelta | float | None,
+    queue: str | None,
+    priority: int | None,
+    tenant: str | None,
+) -> NewJob:
+    plain = definition.validate(payload)
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    size = len(text.encode())
+    if size > settings().max_payload_bytes:
+        raise PayloadTooLarge(
+            f"The payload of {definition.name!r} has {size} bytes; at most {settings().max_payload_bytes} are allowed "
+            "(MAX_PAYLOAD_BYTES). Store the data and submit its key"
+        )
+    delay_s, expires_s = seconds("delay", delay), seconds("expires_in", expires_in)
+    if run_at is not None and delay is not None:
+        raise InvalidOption("run_at and delay both say when the job is due; give one")
+    if run_at is not None and run_at.tzinfo is None:
+        raise InvalidOption(f"run_at={run_at.isoformat()} has no time zone; give an aware datetime, for example in UTC")
+    for what, value in (("key", key), ("tenant", tenant)):
+        if value is not None and not 0 < len(value) <= 200:
+            raise InvalidOption(f"{what} has {len(value)} characters; 1 to 200 are allowed")
+    if priority is not None and not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+        raise InvalidOption(f"priority={priority}: -{MAX_PRIORITY} to {MAX_PRIORITY} are allowed")
+    delayed = bool(delay_s) or (run_at is not None and run_at > datetime.now(UTC))
+    where = queue or definition.queue_of(delayed=delayed)
+    lane_of(where)  # Raises UnknownQueue.
+    return NewJob(
+        id=new_id(),
+        name=definition.name,
+        queue=where,
+        payload=plain,
+        size=size,
+        max_attempts=definition.attempts,
+        state=State.SCHEDULED if delayed else State.QUEUED,
+        priority=priority or 0,
+        run_at=run_at,
+        delay_s=delay_s if delayed and run_at is None else None,
+        expires_in_s=expires_s,
+        tenant=tenant,
+        scope=definition.scope_of(plain),
+        trace=tracing.current(),
+        key=key,
+        payload_hash=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def seconds(what: str, value: timedelta | float | None) -> float | None:
+    """A duration in seconds. Raises InvalidOption."""
+    if value is None:
+        return None
+    length = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not 0 <= length <= 10 * 365 * 86400:
+        raise InvalidOption(f"{what}={value}: from 0 s to ten years are allowed")
+    return length

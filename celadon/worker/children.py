@@ -1,0 +1,129 @@
+"""The children of a prefork worker report what they run; the parent renews it for them.
+
+A child that is busy in C code can't starve its lease, and the jobs of a child that dies are put back at once.
+Reports are single JSON lines shorter than PIPE_BUF, so that a pipe carries them whole from any number of children.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import threading
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from celadon import logs
+from celadon.errors import LedgerUnavailable
+from celadon.jobs import Claim
+from celadon.keeper import Keeper, Running
+from celadon.ledger.recovery import release_dead
+from celadon.run import end_timed_out
+from celadon.worker.post import post
+
+log = logs.get("celadon.worker.children")
+
+
+class Reporter(Keeper):
+    """A child's keeper: it tells the parent instead of renewing by itself."""
+
+    def __init__(self, pipe: int) -> None:
+        super().__init__()
+        self._pipe = pipe
+        self._say({"op": "hello", "pid": os.getpid()})
+
+    def add(self, run: Running) -> None:
+        facts = {
+            **asdict(run.claim),
+            "payload": None,
+            "trace": None,
+            "claimed_at": run.claim.claimed_at.isoformat(),
+        }
+        self._say({"op": "add", "pid": run.pid, "lease_s": run.lease_s, "deadline": run.deadline, "claim": facts})
+
+    def remove(self, run: Running) -> None:
+        self._say({"op": "remove", "pid": run.pid, "pair": run.pair})
+
+    def _say(self, report: dict[str, Any]) -> None:
+        os.write(self._pipe, json.dumps(report).encode() + b"\n")
+
+
+class Children:
+    """The parent's side: reads the reports, renews, and sees who died."""
+
+    def __init__(self) -> None:
+        self._read, self.write = os.pipe()
+        os.set_inheritable(self.write, True)
+        self.keeper = Keeper(on_timeout=self._out_of_time)
+        self._pids: set[int] = set()
+        self._rest = b""
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="celadon-children", daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                ready, _, _ = select.select([self._read], [], [], 0.2)
+                if ready:
+                    self._take(os.read(self._read, 65536))
+                for pid in [pid for pid in self._pids if gone(pid)]:
+                    self._bury(pid)
+            except LedgerUnavailable as error:
+                log.warning("children.ledger_away", error=str(error))
+                time.sleep(1)
+            except Exception:
+                log.exception("children.failed")
+                time.sleep(1)
+
+    def _take(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            report = json.loads(line)
+            self._pids.add(report["pid"])
+            if report["op"] == "add":
+                facts = report["claim"]
+                claim = Claim(**{**facts, "payload": {}, "claimed_at": datetime.fromisoformat(facts["claimed_at"])})
+                self.keeper.add(
+                    Running(claim=claim, lease_s=report["lease_s"], deadline=report["deadline"], pid=report["pid"])
+                )
+            elif report["op"] == "remove":
+                for run in self.keeper.running():
+                    if run.pair == tuple(report["pair"]):
+                        self.keeper.remove(run)
+
+    def _bury(self, pid: int) -> None:
+        """Put back what a dead child held, then forget it."""
+        for recovered in release_dead(post().of(pid)):
+            log.warning("child.died", pid=pid, job_id=recovered.job_id, state=recovered.state)
+        for run in self.keeper.running():
+            if run.pid == pid:
+                self.keeper.remove(run)
+        self._pids.discard(pid)
+
+    def _out_of_time(self, run: Running) -> None:
+        """End the attempt, then kill the child that runs it, unless it has gone on to another job by then."""
+        if not end_timed_out(run):
+            return
+        os.kill(run.pid, signal.SIGSTOP)
+        time.sleep(0.3)  # Its last reports are read meanwhile; stopped, it can't begin another job.
+        still_on_it = any(other is run for other in self.keeper.running())
+        os.kill(run.pid, signal.SIGKILL if still_on_it else signal.SIGCONT)
+
+    def kill_all(self) -> None:
+        for pid in list(self._pids):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def gone(pid: int) -> bool:
+    """Whether a child has died, even if nobody has collected it yet (which this does not do either)."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True

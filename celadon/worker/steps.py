@@ -1,0 +1,143 @@
+"""The worker's own parts, hung into Celery's blueprint: presence, keeping, relief, and a stop that keeps its grace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from celery import bootsteps, signals
+
+from celadon import drain, keeper, logs, registry
+from celadon.errors import LedgerUnavailable, LostClaim
+from celadon.keeper import Keeper
+from celadon.ledger import claims, moving, presence
+from celadon.settings import settings
+from celadon.worker import slots, solo
+from celadon.worker.children import Children, Reporter
+from celadon.worker.post import Post, post
+from celadon.worker.relief import Relief
+
+log = logs.get("celadon.worker")
+
+EXIT_MARGIN_S = 2.0  # Of the grace: time to give jobs back before the supervisor's SIGKILL.
+
+children: Children | None = None
+
+
+def prepare() -> None:
+    """What must stand before the pool forks: the children's pipe, the keeper, the signal handlers."""
+    global children
+    if post().lane.pool == "prefork":
+        children = Children()
+        keeper.use(children.keeper)
+    else:
+        keeper.use(Keeper(on_timeout=slots.out_of_time))
+    signals.worker_process_init.connect(_child_began, weak=False)
+    signals.worker_shutting_down.connect(_stopping, weak=False)
+    signals.worker_ready.connect(_ready, weak=False)
+    signals.task_unknown.connect(_unknown, weak=False)
+
+
+class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts with the worker's pool and stops before it."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self._stopped = threading.Event()
+        self._relief: Relief | None = None
+
+    def start(self, parent: Any) -> None:
+        if children is not None:
+            children.start()
+        threading.Thread(target=self._be_present, name="celadon-presence", daemon=True).start()
+        self._relief = Relief(busy=lambda: len(keeper.keeper()))
+        self._relief.start()
+
+    def stop(self, parent: Any) -> None:
+        self._stopped.set()
+        if self._relief is not None:
+            self._relief.stop()
+        try:
+            presence.leave(post().boot)
+        except LedgerUnavailable:
+            log.info("worker.left_without_a_word")
+
+    terminate = stop
+
+    def _be_present(self) -> None:
+        here = _describe(post())
+        there = False
+        while not self._stopped.is_set():
+            try:
+                if not there:
+                    presence.appear(here)
+                there = presence.beat(here.id, lost_slots=slots.lost(), stopping=drain.draining())
+            except LedgerUnavailable as error:
+                log.warning("worker.ledger_away", error=str(error))
+            except Exception:
+                log.exception("worker.presence_failed")
+            self._stopped.wait(settings().renew_s)
+
+
+def _describe(here: Post) -> presence.Worker:
+    return presence.Worker(
+        id=here.boot,
+        host=here.boot.split(":")[0],
+        pid=os.getpid(),
+        lane=here.lane.name,
+        queues=here.lane.queues,
+        tasks=tuple(sorted(registry.known())),
+        concurrency=here.lane.concurrency,
+    )
+
+
+def _child_began(**_: Any) -> None:
+    # Celery resets a child's signal handlers; Ctrl-C reaches the whole group, and the parent sees to the stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if children is not None:
+        keeper.use(Reporter(children.write))
+
+
+def _ready(**_: Any) -> None:
+    log.info("worker.ready", lane=post().lane.name, worker=post().boot, queues=list(post().lane.queues))
+
+
+def _unknown(name: str = "", id: str = "", message: Any = None, **_: Any) -> None:
+    """A message for a task this worker does not know: park the job until a worker appears that does."""
+    if message is None or not (message.headers or {}).get("celadon"):
+        return
+    try:
+        parked = moving.park(id)
+        log.warning("job.parked", job_id=id, job=name, parked=parked)
+    except LedgerUnavailable as error:
+        log.warning("job.not_parked", job_id=id, job=name, error=str(error))
+
+
+def _stopping(**_: Any) -> None:
+    """SIGTERM: runs end at their next step; what is left when the grace is over is given back, unburnt."""
+    drain.begin()
+    solo.stop_all()
+    threading.Thread(target=_enforce_grace, name="celadon-grace", daemon=True).start()
+
+
+def _enforce_grace() -> None:
+    time.sleep(max(0.0, post().lane.grace_s - EXIT_MARGIN_S))
+    left = keeper.keeper().running()
+    for run in left:
+        try:
+            claims.give_back(run.claim)
+        except (LostClaim, LedgerUnavailable):
+            continue
+    log.warning("worker.grace_over", given_back=len(left))
+    if children is not None:
+        children.kill_all()
+    solo.stop_all(signal.SIGKILL)
+    try:
+        presence.leave(post().boot)
+    finally:
+        os._exit(0)

@@ -1,0 +1,43 @@
+"""What a worker does with a job's id, whether a message brought it or it was taken from the ledger by relief."""
+
+from __future__ import annotations
+
+from celadon import logs
+from celadon.errors import LedgerUnavailable
+from celadon.ledger import moving
+from celadon.pickup import announce
+from celadon.run import run_job
+from celadon.states import State
+from celadon.worker import slots, solo
+from celadon.worker.post import post
+
+log = logs.get("celadon.worker")
+
+
+def work(job_id: str, *, queue: str | None = None, pickup: bool = False) -> None:
+    """Claim and run the job; if it is not to be had, see to it that nothing is left hanging. Raises nothing.
+
+    The message may be acknowledged afterwards in any case: a job that did not run is still in the ledger.
+    """
+    runner = post().runner()
+    try:
+        ran = run_job(
+            job_id,
+            runner,
+            queue=queue if queue in post().lane.queues else None,
+            on_claim=(lambda claim: announce(job_id, claim.worker)) if pickup else None,
+        )
+        if ran.claim is not None:
+            slots.returned(ran.claim)
+            return
+        why = ran.why
+        if why is None or why.state is None:
+            log.warning("message.without_job", job_id=job_id)
+        elif why.state == State.QUEUED and why.held:
+            moving.hold(job_id)
+        elif why.state == State.QUEUED and why.quarantine and not runner.alone:
+            solo.run(job_id)
+        else:
+            log.debug("message.dropped", job_id=job_id, state=why.state, claimed_by=why.claimed_by)
+    except LedgerUnavailable as error:
+        log.warning("message.left_to_the_ledger", job_id=job_id, error=str(error))

@@ -1,0 +1,204 @@
+"""`make demo`: 30 orders, with a worker and Redis killed in the midst. Nothing is lost, nothing doubled.
+
+Starts everything it needs on free ports and stops it again, however it ends. Exit 0 only if every order was
+worked through exactly once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from celadon.ledger import presence
+from celadon.settings import override
+from deploy.demo_report import HEADING, Row, judge, kept_mail
+from deploy.demo_signals import FOLDER, HOLD, STRIKE, TAKEN
+from deploy.shop_client import Placed, Shop
+from deploy.stack import BIN, HOST, ROOT, Ports, Stack, lane_graces
+from deploy.supervision import NotReady, Supervisor, free_ports, listening, supervised, until
+
+HELD = 8  # Of the first 20 orders, the last 8 are in their inventory step when the worker is killed.
+UNFINISHED = 5  # So many at least have to be, or the demo proves nothing.
+WITHIN_S = 60  # For all 30 to be done, once the last is placed.
+
+
+class Demo:
+    """The story, a method per chapter."""
+
+    def __init__(self, stack: Stack, supervisor: Supervisor) -> None:
+        self.stack, self.supervisor = stack, supervisor
+        self.shop = Shop(f"http://{HOST}:{stack.ports.web}")
+        self.placed: list[Placed] = []
+        self.phases: list[tuple[str, float]] = []
+
+    def tell(self) -> bool:
+        """The whole of it; returns whether every order was worked through exactly once."""
+        with self.phase("everything starts: Redis, mail, web, Beat, a worker per lane"):
+            self.wait_until_ready()
+        before = self.shop.stock()
+        with self.phase("20 orders"):
+            self.place(20 - HELD)
+            HOLD.touch()
+            self.place(HELD)
+        with self.phase("the default worker is killed in mid-order (SIGKILL), then Redis"):
+            self.kill()
+        with self.phase("a new default worker, and 5 orders with Redis dead"):
+            self.supervisor.launch("worker-default")
+            self.wait_for(self.place(5))
+        with self.phase("Redis is back, empty, and 5 orders more"):
+            self.supervisor.launch("redis")
+            until("Redis listens", partial(listening, self.stack.ports.redis), within_s=10)
+            self.place(5)
+        with self.phase("all 30 orders are worked through"):
+            self.wait_for(self.placed)
+        return self.report(before)
+
+    def wait_until_ready(self) -> None:
+        def ready() -> bool:
+            self.supervisor.check()
+            return self.shop.ready() and {worker.lane for worker in presence.alive()} >= set(lane_graces())
+
+        until("the shop is ready and every lane has a worker", ready, within_s=60)
+
+    def place(self, count: int) -> list[Placed]:
+        """Place orders, each of its own customer, for one to three of two products."""
+        skus = sorted(self.shop.stock())
+        new = []
+        for number in range(len(self.placed) + 1, len(self.placed) + 1 + count):
+            lines = {skus[number % len(skus)]: 1 + number % 3, skus[(number + 1) % len(skus)]: 1}
+            new.append(self.shop.place(f"Customer {number}", f"customer-{number}@example.com", lines))
+        self.placed += new
+        said = [order.receipt["outcome"] for order in new]
+        print("      receipts: " + ", ".join(f"{said.count(word)} {word}" for word in dict.fromkeys(said)))
+        return new
+
+    def kill(self) -> None:
+        """Kill while orders are in the inventory step, one of them with its stock taken and not committed."""
+        STRIKE.touch()
+        until("an order has taken its stock", lambda: TAKEN.exists() and TAKEN.read_text(), within_s=10)
+        orders = [self.shop.order(placed.order_id) for placed in self.placed]
+        unfinished = [order for order in orders if order["status"] != "complete"]
+        inside = [o for o in unfinished if o["processing"]["inventory"]["state"] == "running"]
+        if len(unfinished) < UNFINISHED:
+            raise NotReady(f"only {len(unfinished)} of 20 orders were unfinished")
+        if TAKEN.read_text() not in {order["id"] for order in inside}:
+            raise NotReady("the order that took its stock is not in its inventory step")
+        worker = self.supervisor.kill("worker-default")
+        redis = self.supervisor.kill("redis")
+        HOLD.unlink()
+        print(f"      killed: worker-default (pid {worker}) and redis (pid {redis})")
+        print(f"      {len(unfinished)} orders unfinished, {len(inside)} of them in their inventory step,")
+        print("      one of these with its stock taken and not committed")
+
+    def wait_for(self, placed: list[Placed]) -> None:
+        waiting = {order.order_id for order in placed}
+
+        def finished() -> bool:
+            for order_id in sorted(waiting):
+                if self.shop.order(order_id)["status"] == "complete":
+                    waiting.discard(order_id)
+            return not waiting
+
+        # What is not finished by then is lost, and counted so in the report.
+        deadline = time.monotonic() + WITHIN_S
+        while not finished() and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+    def report(self, before: dict[str, int]) -> bool:
+        rows = [
+            Row(
+                placed=placed,
+                order=self.shop.order(placed.order_id),
+                job=self.shop.job(placed.job_id),
+                invoice=self.shop.invoice(placed.order_id),
+            )
+            for placed in self.placed
+        ]
+        verdict = judge(rows, kept_mail(self.stack.mail), before, self.shop.stock())
+        print("\n" + HEADING)
+        print("\n".join(row.line() for row in rows))
+        print("\n" + "\n".join(f"  {seconds:6.2f} s  {title}" for title, seconds in self.phases))
+        print(f"\nmail_repeats={verdict.mail_repeats}")
+        print(verdict.sentence())
+        return verdict.good(expected=30)
+
+    @contextmanager
+    def phase(self, title: str) -> Iterator[None]:
+        print(f"  {len(self.phases) + 1}.  {title}", flush=True)
+        begun = time.monotonic()
+        yield
+        self.phases.append((title, time.monotonic() - begun))
+
+
+def main() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    begun = time.monotonic()
+    good = False
+    with _alone():
+        web, redis, mail, flower = free_ports(4)
+        stack = Stack(
+            folder=FOLDER,
+            ports=Ports(web=web, redis=redis, mail=mail, flower=flower),
+            restart=False,
+            lane_settings={"default": {"CELERY_CONFIG_MODULE": "deploy.demo_config"}},
+        )
+        override(**stack.environment)
+        try:
+            subprocess.run([str(BIN / "celadon"), "migrate"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            with supervised(stack) as supervisor:
+                good = Demo(stack, supervisor).tell()
+        except KeyboardInterrupt:
+            print("\ninterrupted; everything it started is stopped")
+        except (NotReady, OSError, subprocess.CalledProcessError) as error:
+            print(f"\nfailed: {error}")
+    print(_where_next(stack, time.monotonic() - begun))
+    sys.exit(0 if good else 1)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """An empty folder for this run; a second demo in this clone at the same time is refused."""
+    FOLDER.parent.mkdir(exist_ok=True)
+    with (FOLDER.parent / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("make demo: another demo is running in this folder")
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir()
+        yield
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _where_next(stack: Stack, seconds: float) -> str:
+    def short(path: Path) -> Path:
+        return path.relative_to(ROOT)
+
+    return "\n".join(
+        [
+            "",
+            f"Took {seconds:.0f} s. Where to look next:",
+            f"  {short(stack.mail)}/*.eml   every message the customers got",
+            f"  {short(stack.folder)}/celadon.db   the ledger, the orders and the invoices (SQLite)",
+            f"  {short(stack.logs)}/   what each process logged",
+            "  make up   the same, to play with: shop, API, Flower",
+            "  README.md, docs/   how to add a job of your own",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

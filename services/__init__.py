@@ -1,0 +1,1 @@
+"""What the business does: plain functions without Celery, Flask or environment, which never submit jobs."""

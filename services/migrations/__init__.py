@@ -1,0 +1,1 @@
+"""The tables of the services, as Alembic revisions; `celadon migrate` applies them."""

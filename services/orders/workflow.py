@@ -1,0 +1,68 @@
+"""The order workflow: stock, mail, invoice. Each step is done once; one that fails stops no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Protocol
+
+from sqlalchemy.orm import Session
+
+from services.orders import invoice, mail, stock
+from services.orders.flags import Flags
+from services.orders.mail import Mailer
+from services.orders.view import STEPS, load
+
+
+class Steps(Protocol):
+    """Runs named steps once each, whatever happens to the process meanwhile.
+
+    `run` returns what the step returned, now or when it was done; None, inside `independent`, if it failed.
+    """
+
+    def run(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        *args: Any,
+        outside: bool = False,
+        record: Callable[[Session, Any], None] | None = None,
+        **kwargs: Any,
+    ) -> Any: ...
+
+    def independent(self) -> AbstractContextManager[Any]: ...
+
+
+def process(
+    order_id: str,
+    *,
+    steps: Steps,
+    read: Callable[[], AbstractContextManager[Session]],
+    mailer: Mailer,
+    flags: Flags,
+) -> dict[str, object]:
+    """Work through an order; return what each step returned.
+
+    Args:
+        read: opens a session for reading, on the database that the steps write to.
+
+    Raises:
+        OrderNotFound: trying again is useless.
+        Exception: whatever `steps.independent` makes of the steps that failed.
+    """
+    with read() as session:
+        order = load(session, order_id)
+    results: dict[str, Any] = {}
+
+    def run(name: str, fn: Callable[..., Any], *args: Any, **how: Any) -> None:
+        results[name] = steps.run(name, fn, *args, **how)
+        if results[name] is not None:  # Its commit is behind us: now Redis may know.
+            flags.raised(order_id, {STEPS[name]: results[name]["at"]})
+
+    with steps.independent():
+        run("inventory", stock.take, order_id)
+        noted = partial(mail.record, order_id=order_id)
+        run("email", mail.confirm, order, mailer, outside=True, record=noted)
+        run("invoice", invoice.issue, order_id)
+    return results

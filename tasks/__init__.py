@@ -1,0 +1,1 @@
+"""What workers run: one module per domain; a task unpacks, calls one service and returns JSON."""

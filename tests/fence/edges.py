@@ -1,0 +1,169 @@
+"""The edges of submit and run, where a fault may strike: the platform's own functions, wrapped from outside.
+
+The platform has no hook for this. `install` replaces a function in every module of the platform that holds it, so
+that it does not matter how a caller imported it; a function that is no longer there fails the import of the fence's
+jobs, and with it the whole run.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import redis
+import redis.connection
+
+import celadon.broker
+import celadon.ledger.claims
+import celadon.ledger.writing
+import celadon.run
+import celadon.sender
+import celadon.worker.solo
+from celadon.errors import LostClaim
+from celadon.jobs import Claim
+from tests.fence import history
+from tests.fence.faults import TIME_OUT, Faults, strike
+from tests.fence.zygote import Solo
+
+FAULTS = Faults(Path(os.environ["FENCE_DIR"]) / "faults")
+
+_here = threading.local()
+_role = "worker"
+_history: Path
+
+
+def play(role: str) -> None:
+    """Say what this process is: `submitter`, or by default `worker`."""
+    global _role
+    _role = role
+
+
+def running() -> Claim:
+    """The claim under which this thread runs a job."""
+    claim: Claim = _here.claim
+    return claim
+
+
+def passing(edge: str, label: str = "") -> None:
+    """Here a fault may strike. Its name is `default.in_step`, `inline.before_finish`, `submitter.before_insert`."""
+    claim: Claim | None = getattr(_here, "claim", None)
+    suffer(f"{_role if claim is None else place(claim)}.{edge}", label)
+
+
+def place(claim: Claim) -> str:
+    return "inline" if claim.engine == "inline" else claim.queue
+
+
+def suffer(name: str, label: str = "") -> None:
+    action = FAULTS.take(name, label)
+    if action is not None:
+        history.append(_history, "fault", edge=name, action=action, label=label)
+        strike(action, FAULTS)
+
+
+def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
+    """Replace `owner.name` by `around(original, *args, **kwargs)`, wherever the platform holds it."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return around(original, *args, **kwargs)
+
+    setattr(owner, name, wrapped)
+    for module in list(sys.modules.values()):
+        if getattr(module, "__name__", "").startswith("celadon"):
+            for held, value in list(vars(module).items()):
+                if value is original:
+                    setattr(module, held, wrapped)
+
+
+def install(file: Path) -> None:
+    """Wrap the edges of this process; `file` is the history."""
+    global _history
+    _history = file
+    wrap(celadon.ledger.writing, "insert_job", _insert)
+    wrap(celadon.broker, "send", _send)
+    wrap(redis.connection.AbstractConnection, "send_packed_command", _send_bytes)
+    wrap(celadon.run, "run_job", _run)
+    wrap(celadon.ledger.claims, "claim", _claim)
+    for departure in ("finish", "fail", "sleep", "give_back"):
+        wrap(celadon.ledger.claims, departure, functools.partial(_depart, departure))
+    wrap(celadon.ledger.claims, "fence", _fence)
+    # Clocks of the platform that are constants, made as fast as those that are settings (see `world.TIMING`).
+    celadon.sender.UNACKED_LATELY_S = 1
+    celadon.sender.LOOK_AGAIN_S = 0.2
+    # A job in quarantine gets a process of its own. Forked it is the same process, a second of start-up cheaper.
+    vars(celadon.worker.solo)["subprocess"] = SimpleNamespace(Popen=Solo)
+
+
+def _insert(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    passing("before_insert")
+    return original(*args, **kwargs)
+
+
+def _send(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    passing("before_publish")
+    sent = original(*args, **kwargs)
+    passing("after_publish")
+    return sent
+
+
+def _send_bytes(original: Callable[..., Any], connection: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+    done = original(connection, command, *args, **kwargs)
+    if _role == "submitter" and b"LPUSH" in b"".join(command if isinstance(command, list) else [command]):
+        passing("during_publish")
+        if FAULTS.take("submitter.publish", "") == TIME_OUT:
+            raise redis.TimeoutError("the message is on its way, and nobody heard that it arrived")
+    return done
+
+
+def _run(original: Callable[..., Any], job_id: str, *args: Any, **kwargs: Any) -> Any:
+    """Say when a run is over, however it ended: a round is judged when none is under way."""
+    _here.claim = None
+    try:
+        return original(job_id, *args, **kwargs)
+    finally:
+        if _here.claim is not None:
+            history.append(_history, "left", job_id=job_id)
+            _here.claim = None
+
+
+def _claim(original: Callable[..., Any], job_id: str, *args: Any, **kwargs: Any) -> Any:
+    engine = kwargs["engine"]
+    suffer(f"{'inline' if engine == 'inline' else 'worker'}.before_claim")
+    claim = original(job_id, *args, **kwargs)
+    if claim is None:
+        history.append(_history, "beaten", job_id=job_id, by=engine)
+        return None
+    _here.claim = claim
+    history.append(_history, "claimed", job_id=job_id, epoch=claim.epoch, by=engine)
+    passing("after_claim", claim.payload["label"])
+    return claim
+
+
+def _depart(name: str, original: Callable[..., Any], claim: Claim, *args: Any, **kwargs: Any) -> Any:
+    label = claim.payload["label"]
+    passing(f"before_{name}", label)
+    try:
+        return _told(original, claim, claim, *args, **kwargs)
+    finally:
+        passing(f"after_{name}", label)
+
+
+def _fence(original: Callable[..., Any], connection: Any, claim: Claim, *args: Any, **kwargs: Any) -> Any:
+    return _told(original, claim, connection, claim, *args, **kwargs)
+
+
+def _told(original: Callable[..., Any], claim: Claim, *args: Any, **kwargs: Any) -> Any:
+    """A write that the fence turned away is what half of the faults are for: count it."""
+    try:
+        return original(*args, **kwargs)
+    except LostClaim:
+        history.append(_history, "fenced", job_id=claim.job_id, epoch=claim.epoch)
+        raise

@@ -1,0 +1,156 @@
+"""What one seed means: which submissions, which faults, and when. A pure function of the seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fence.faults import FREEZE, FREEZE_WITH_PARENT, KILL, KILL_PARENT, TIME_OUT
+
+SUBMISSIONS = 200
+SUBMITTERS = 3
+# Over how long a round's submissions are spread, in seconds.
+SPREAD_S = 2.0
+
+# Which effects a job that succeeded must have left, per job: committed with a step, and outside of the database.
+COMMITTED = {
+    "fence.plain": frozenset({"effect"}),
+    "fence.deferred": frozenset({"effect"}),
+    "fence.refused": frozenset({"effect"}),
+    "fence.order": frozenset({"reserve", "mail", "invoice"}),
+    "fence.sleepy": frozenset({"before", "after"}),
+    "fence.flaky": frozenset({"fall", "rise"}),
+    "fence.sync": frozenset({"load", "store"}),
+}
+OUTSIDE = {name: frozenset({"mail"} if name == "fence.order" else ()) for name in COMMITTED}
+
+# Faults that a process inflicts on itself: kind -> (edge, action) pairs, one of which is drawn.
+AT_EDGES: dict[str, tuple[tuple[str, str], ...]] = {
+    "submitter_killed_before_insert": (("submitter.before_insert", KILL),),
+    "submitter_killed_before_publish": (("submitter.before_publish", KILL),),
+    "submitter_killed_in_publish": (("submitter.during_publish", KILL),),
+    "submitter_killed_after_publish": (("submitter.after_publish", KILL),),
+    "submitter_killed_before_outer_commit": (("submitter.before_outer_commit", KILL),),
+    "publish_timed_out_but_arrived": (("submitter.publish", TIME_OUT),),
+    "inline_killed": tuple(
+        (f"inline.{edge}", KILL)
+        for edge in ("before_claim", "after_claim", "in_step", "before_commit", "after_commit", "before_finish")
+    ),
+    "worker_killed_before_claim": (("worker.before_claim", KILL),),
+    "worker_killed_after_claim": (("default.after_claim", KILL), ("scheduled.after_claim", KILL)),
+    "worker_killed_in_step": (("default.in_step", KILL), ("scheduled.in_step", KILL)),
+    "worker_killed_before_commit": (("default.before_commit", KILL), ("scheduled.before_commit", KILL)),
+    "worker_killed_after_commit": (("default.after_commit", KILL), ("scheduled.after_commit", KILL)),
+    "worker_killed_in_outside_step": (("default.outside", KILL), ("default.after_outside", KILL)),
+    "worker_killed_before_finish": (("default.before_finish", KILL), ("default.before_fail", KILL)),
+    "worker_killed_after_finish": (("default.after_finish", KILL), ("default.after_sleep", KILL)),
+    "worker_frozen": (("default.between_steps", FREEZE), ("default.before_finish", FREEZE)),
+    "prefork_child_killed": (
+        ("data_sync.in_step", KILL),
+        ("data_sync.before_commit", KILL),
+        ("data_sync.after_commit", KILL),
+        ("data_sync.before_finish", KILL),
+    ),
+    "prefork_parent_killed": (("data_sync.between_steps", KILL_PARENT),),
+    "prefork_frozen": (("data_sync.between_steps", FREEZE_WITH_PARENT),),
+}
+
+# Faults that the conductor inflicts from outside. Those of Redis come one after the other.
+ON_REDIS = ("redis_killed", "redis_frozen", "redis_slow", "redis_half_open", "redis_flushed")
+ON_PROCESSES = ("worker_killed_at_random", "beat_killed", "worker_stopped_gently")
+# Nothing to inflict: it is what the other faults lead to, and it must have been seen.
+SEEN = ("fallback_raced_workers", "stale_write_fenced")
+
+KINDS = (*AT_EDGES, *ON_REDIS, *ON_PROCESSES, *SEEN)
+
+
+@dataclass(frozen=True, order=True)
+class Strike:
+    """A fault at `at` seconds after the round's beginning."""
+
+    at: float
+    kind: str
+    edge: str = ""
+    action: str = ""
+    lasts: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One round."""
+
+    seed: int
+    shares: list[list[dict[str, Any]]] = field(default_factory=list)
+    strikes: list[Strike] = field(default_factory=list)
+
+
+def plan(seed: int, submissions: int = SUBMISSIONS) -> Plan:
+    """The round of `seed`. Two seeds that follow one another, an even one first, have all kinds of faults."""
+    dice = random.Random(seed)
+    return Plan(seed, _shares(dice, seed, submissions), sorted(_strikes(dice, seed)))
+
+
+def _shares(dice: random.Random, seed: int, submissions: int) -> list[list[dict[str, Any]]]:
+    shares: list[list[dict[str, Any]]] = [[] for _ in range(SUBMITTERS)]
+    number = 0
+    while sum(map(len, shares)) < submissions:
+        number += 1
+        at = round(SPREAD_S * sum(map(len, shares)) / submissions, 3)
+        item = {"label": f"{seed}-{number:03}", "at": at, **_what(dice)}
+        if item["how"] == "keyed":
+            # The same work under the same key by two processes at the same time.
+            item["key"] = f"key-{item['label']}"
+            for share in dice.sample(shares, 2):
+                share.append(item)
+        else:
+            min(shares, key=len).append(item)
+    return shares
+
+
+def _what(dice: random.Random) -> dict[str, Any]:
+    """One submission of the mixture; the weights add up to 100."""
+    mixture: list[tuple[int, dict[str, Any]]] = [
+        (18, {"kind": "fence.plain", "how": "call"}),
+        (10, {"kind": "fence.plain", "how": "call", "confirm": True}),
+        (16, {"kind": "fence.order", "how": "call"}),
+        (6, {"kind": "fence.order", "how": "call", "confirm": True}),
+        (5, {"kind": "fence.sleepy", "how": "call"}),
+        (6, {"kind": "fence.flaky", "how": "call"}),
+        (8, {"kind": "fence.order", "how": "keyed"}),
+        (8, {"kind": "fence.plain", "how": "session"}),
+        (4, {"kind": "fence.plain", "how": "session", "rollback": True}),
+        (5, {"kind": "fence.plain", "how": "call", "delay": 0.2}),
+        (4, {"kind": "fence.deferred", "how": "call"}),
+        (4, {"kind": "fence.refused", "how": "call"}),
+        (6, {"kind": "fence.sync", "how": "call"}),
+    ]
+    weights, items = zip(*mixture, strict=True)
+    return dict(dice.choices(items, weights)[0])
+
+
+def _strikes(dice: random.Random, seed: int) -> list[Strike]:
+    """Half of the kinds, the other half for the seed's neighbour; both halves are drawn by the pair."""
+    pair = random.Random(f"pair {seed // 2}")
+    edges, redis = list(AT_EDGES), list(ON_REDIS)
+    pair.shuffle(edges)
+    pair.shuffle(redis)
+    # Redis has five faults for two rounds; the third of the second round is one of the first's again.
+    mine = redis[:3] if seed % 2 == 0 else [*redis[3:], redis[0]]
+    strikes = [
+        Strike(_time(dice, kind), kind, *dice.choice(AT_EDGES[kind])) for kind in edges[seed % 2 :: 2]
+    ]
+    strikes += [
+        Strike(at + dice.uniform(0, 0.15), kind, lasts=dice.uniform(0.2, 0.4))
+        for at, kind in zip((0.5, 1.0, 1.5), mine, strict=True)
+    ]
+    others = {0: ("worker_killed_at_random", "beat_killed"), 1: ("worker_stopped_gently", "beat_killed")}
+    strikes += [Strike(dice.uniform(0.2, SPREAD_S), kind) for kind in others[seed % 2]]
+    return strikes
+
+
+def _time(dice: random.Random, kind: str) -> float:
+    """Faults of a publish strike while the broker is still there; frozen processes early, for they cost time."""
+    if "publish" in kind or "frozen" in kind or "parent" in kind:
+        return dice.uniform(0.0, 0.4)
+    return dice.uniform(0.0, SPREAD_S * 0.8)

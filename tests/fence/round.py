@@ -1,0 +1,241 @@
+"""One round: submissions under faults, until everything has come to rest; then the verdict."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, text
+
+from celadon.ledger import tables
+from celadon.states import FINAL
+from tests.fence import history, observer
+from tests.fence.checker import Arrow, Effect, Evidence, Job, Verdict, judge
+from tests.fence.history import Event
+from tests.fence.plan import AT_EDGES, COMMITTED, OUTSIDE, Plan, Strike
+from tests.fence.world import World
+from tests.fence.zygote import Child
+
+# Jobs that have not come to rest by then are lost; a round takes about five seconds.
+SETTLE_S = 40.0
+LOOK_S = 0.02
+# Slow enough that a producer's time-out (0.15 s) is over before an answer comes, or just not.
+SLOW_S = (0.02, 0.05, 0.12)
+
+
+@dataclass
+class Played:
+    """What came of a round."""
+
+    verdict: Verdict
+    faults: Counter[str]
+    fenced: int
+    seconds: float
+    events: list[Event] = field(default_factory=list)
+
+
+class Round:
+    def __init__(self, world: World, plan: Plan) -> None:
+        self.world = world
+        self.plan = plan
+        self.dice = random.Random(f"round {plan.seed}")
+        self.struck: Counter[str] = Counter()
+        self.shares = plan.shares
+        self.submitters: dict[int, Child] = {}
+        self.redis_heals_at: float | None = None
+        self.began = 0.0
+
+    def play(self) -> Played:
+        began = time.monotonic()
+        self.prepare()
+        self.submit_under_faults()
+        self.world.faults.disarm()
+        self.settle()
+        evidence = self.evidence()
+        verdict = judge(evidence)
+        fenced = sum(event["event"] == "fenced" for event in evidence.events)
+        self.count_faults(evidence.events, fenced)
+        return Played(verdict, self.struck, fenced, time.monotonic() - began, list(evidence.events))
+
+    # --- the parts of a round
+
+    def prepare(self) -> None:
+        world = self.world
+        world.faults.prepare()
+        history.clear(world.history)
+        with world.engine.begin() as connection:
+            observer.empty(connection)
+        world.tend()
+        self.began = time.monotonic() + 0.1
+        self.shares = [[{**item, "at": self.began + item["at"]} for item in share] for share in self.plan.shares]
+        for number, share in enumerate(self.shares):
+            self.submitters[number] = world.submitter(number, share)
+
+    def submit_under_faults(self) -> None:
+        waiting = list(self.plan.strikes)
+        while waiting or self.submitters or self.redis_heals_at is not None:
+            now = time.monotonic()
+            while waiting and self.began + waiting[0].at <= now and self.may_strike(waiting[0]):
+                self.strike(waiting.pop(0))
+            self.tend(now)
+            if now > self.began + SETTLE_S:
+                raise RuntimeError(f"round {self.plan.seed}: the submitters do not come to an end")
+            time.sleep(LOOK_S)
+
+    def settle(self) -> None:
+        """Wait until every job has ended, no process is frozen and no run is under way."""
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline:
+            self.tend(time.monotonic())
+            if self.world.faults.thaw() == 0 and self.all_final() and not self.under_way():
+                return
+            time.sleep(LOOK_S * 2)
+
+    def tend(self, now: float) -> None:
+        """Continue what was frozen, heal Redis, replace the dead, and let dead submitters' work go on."""
+        world = self.world
+        world.faults.thaw()
+        if self.redis_heals_at is not None and now >= self.redis_heals_at:
+            self.heal_redis()
+        world.tend()
+        for number, child in list(self.submitters.items()):
+            if not child.alive:
+                child.close()
+                rest = self.rest_of(number)
+                if rest:
+                    self.submitters[number] = world.submitter(number, rest)
+                else:
+                    del self.submitters[number]
+
+    def rest_of(self, number: int) -> list[dict[str, Any]]:
+        """What a dead submitter had not begun. What it had begun is in doubt and is not repeated."""
+        events = history.read(self.world.history)
+        begun = sum(event["event"] == "calling" and event["by"] == number for event in events)
+        return self.shares[number][begun:]
+
+    # --- faults from outside
+
+    def may_strike(self, strike: Strike) -> bool:
+        return not (strike.kind.startswith("redis") and self.redis_heals_at is not None)
+
+    def strike(self, strike: Strike) -> None:
+        if strike.edge:
+            self.world.faults.arm(strike.edge, strike.action)
+            return
+        acts: dict[str, Callable[[], None]] = {
+            "redis_killed": self.world.redis.kill,
+            "redis_frozen": self.world.redis.freeze,
+            "redis_slow": lambda: self.world.proxy.delay(self.dice.choice(SLOW_S)),
+            "redis_half_open": self.world.proxy.half_open,
+            "redis_flushed": self.world.redis.wipe,
+            "worker_killed_at_random": lambda: self.fleet("default", "scheduled", "data_sync").kill_group(),
+            "worker_stopped_gently": lambda: self.fleet("default", "scheduled").signal(signal.SIGTERM),
+            "beat_killed": lambda: self.fleet("beat").kill_group(),
+        }
+        acts[strike.kind]()
+        self.struck[strike.kind] += 1
+        if strike.kind.startswith("redis"):
+            self.redis_heals_at = time.monotonic() + strike.lasts
+
+    def fleet(self, *kinds: str) -> Child:
+        names = [name for name in self.world.fleet if name.startswith(kinds)]
+        return self.world.fleet[self.dice.choice(names)]
+
+    def heal_redis(self) -> None:
+        world = self.world
+        self.redis_heals_at = None
+        if not world.redis.alive:
+            world.redis.start()
+        world.redis.thaw()
+        world.proxy.clear()
+
+    # --- coming to rest
+
+    def all_final(self) -> bool:
+        final = ", ".join(f"'{state}'" for state in sorted(FINAL))
+        with self.world.engine.connect() as connection:
+            return not connection.execute(text(f"SELECT 1 FROM jobs WHERE state NOT IN ({final}) LIMIT 1")).first()
+
+    def under_way(self) -> bool:
+        """Whether a living process is still in a run that it has begun."""
+        open_runs: Counter[tuple[int, str]] = Counter()
+        for event in history.read(self.world.history):
+            if event["event"] in ("claimed", "left"):
+                open_runs[event["pid"], event["job_id"]] += 1 if event["event"] == "claimed" else -1
+        return any(count > 0 and is_alive(pid) for (pid, _), count in open_runs.items())
+
+    # --- what the round leaves behind
+
+    def evidence(self) -> Evidence:
+        with self.world.engine.connect() as connection:
+            jobs = connection.execute(select(tables.jobs)).all()
+            effects = connection.execute(select(observer.effects).order_by(observer.effects.c.id)).all()
+            arrows = connection.execute(select(observer.arrows).order_by(observer.arrows.c.id)).all()
+            marks = connection.execute(select(observer.marks)).all()
+            notes = connection.execute(select(observer.notes.c.label)).scalars().all()
+        return Evidence(
+            seed=self.plan.seed,
+            committed=COMMITTED,
+            outside=OUTSIDE,
+            events=history.read(self.world.history),
+            jobs=[
+                Job(
+                    id=row.id,
+                    kind=row.name,
+                    label=row.payload["label"],
+                    state=row.state,
+                    epoch=row.epoch,
+                    result_epoch=(row.result or {}).get("epoch"),
+                    reason=f"{row.error_kind}: {row.error_message}; crashes {row.crashes}, tries {row.attempt}",
+                )
+                for row in jobs
+            ],
+            effects=[
+                Effect(
+                    job_id=row.job_id,
+                    label=row.label,
+                    step=row.step,
+                    epoch=row.epoch,
+                    seen_epoch=row.seen_epoch,
+                    seen_state=row.seen_state,
+                )
+                for row in effects
+            ],
+            arrows=[
+                Arrow(
+                    job_id=row.job_id,
+                    old_state=row.old_state,
+                    new_state=row.new_state,
+                    old_epoch=row.old_epoch,
+                    new_epoch=row.new_epoch,
+                )
+                for row in arrows
+            ],
+            marks=[(row.scope, row.step) for row in marks],
+            notes=notes,
+        )
+
+    def count_faults(self, events: list[Event], fenced: int) -> None:
+        """Faults at edges count when they struck; races and fenced writes when the history has them."""
+        kind_of = {edge: kind for kind, edges in AT_EDGES.items() for edge, _ in edges}
+        for edge, _ in self.world.faults.taken():
+            self.struck[kind_of[edge]] += 1
+        rivals: dict[str, set[str]] = defaultdict(set)
+        for event in events:
+            if event["event"] in ("claimed", "beaten"):
+                rivals[event["job_id"]].add(event["by"])
+        self.struck["fallback_raced_workers"] += sum(len(engines) > 1 for engines in rivals.values())
+        self.struck["stale_write_fenced"] += fenced
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

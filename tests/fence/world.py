@@ -1,0 +1,135 @@
+"""Everything a run needs around it: servers, a ledger, and a fleet of processes that is kept up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine
+
+from tests.fence import observer
+from tests.fence.faults import Faults
+from tests.fence.zygote import Child, Zygote
+from tests.ledgers import Ledgers
+from tests.servers import PostgresServer, RedisServer, TcpProxy
+
+CONFIG = "tests.fence.celeryconfig"
+
+# Every clock of the platform, made fast: a round must see leases run out and messages sent again within seconds.
+TIMING = {
+    "LEASE_S": "1",
+    "RENEW_S": "0.25",
+    "TICK_S": "0.05",
+    "RESEND_AFTER_S": "0.5",
+    "RELIEF_POLL_S": "0.1",
+    "CONFIRM_MS": "60",
+    "INLINE_BUDGET_S": "2",
+    "PRESENCE_S": "2",
+    "LOG_LEVEL": "WARNING",
+    "ADMIN_EMAIL": "",
+}
+
+# Two default workers race for the same jobs; two Beats do the scheduler's work at the same time.
+FLEET = {
+    "default-1": ("worker", "default"),
+    "default-2": ("worker", "default"),
+    "data_sync": ("worker", "data_sync"),
+    "scheduled": ("worker", "scheduled"),
+    "beat-1": ("beat",),
+    "beat-2": ("beat",),
+}
+
+
+class World:
+    """Servers and processes of one run.
+
+    Args:
+        folder: where the history, the faults and the logs go.
+        kind: `sqlite` or `postgresql`.
+        config: the module that stands for the operator's file; a sabotaged one in the suite's own test.
+    """
+
+    def __init__(self, folder: Path, kind: str, config: str = CONFIG) -> None:
+        self.folder = folder
+        self.kind = kind
+        self.config = config
+        self.faults = Faults(folder / "faults")
+        self.history = folder / "history.jsonl"
+        self.redis = RedisServer(folder)
+        self.proxy = TcpProxy(self.redis.port)
+        self.fleet: dict[str, Child] = {}
+        self.engine: Engine
+        self._postgres: PostgresServer | None = None
+        self._workers: Zygote
+        self._submitters: Zygote
+
+    def start(self) -> None:
+        self.faults.prepare()
+        self.redis.start()
+        self.proxy.start()
+        url = Ledgers(self.folder, self._start_postgres).fresh(self.kind, self.config)
+        self.engine = create_engine(url)
+        observer.lock_at_begin(self.engine)
+        observer.install(self.engine)
+        # Only submitters go through the proxy: slowness and half-open connections are what a caller must survive.
+        self._workers = Zygote(self._env(url, self.redis.port), self.folder, "zygote-workers", door=True)
+        self._submitters = Zygote(self._env(url, self.proxy.port), self.folder, "zygote-submitters")
+        self._workers.ready()
+        self._submitters.ready()
+
+    def stop(self) -> None:
+        for child in self.fleet.values():
+            child.kill_group()
+        self._workers.stop()
+        self._submitters.stop()
+        self.engine.dispose()
+        self.proxy.stop()
+        self.redis.thaw()
+        self.redis.stop()
+        if self._postgres is not None:
+            self._postgres.remove()
+
+    def tend(self) -> None:
+        """Put a new process where one has died."""
+        for name, run in FLEET.items():
+            child = self.fleet.get(name)
+            if child is None or not child.alive:
+                if child is not None:
+                    child.close()
+                self.fleet[name] = self._workers.fork(name, run)
+
+    def submitter(self, number: int, share: list[dict[str, object]]) -> Child:
+        return self._submitters.fork(f"submitter-{number}", ["submit", number, share])
+
+    def _start_postgres(self) -> PostgresServer:
+        self._postgres = PostgresServer()
+        self._postgres.start()
+        return self._postgres
+
+    def _env(self, ledger: str, redis_port: int) -> dict[str, str]:
+        broker = self.redis.url_through(redis_port)
+        return {
+            **os.environ,
+            **TIMING,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "CELERY_CONFIG_MODULE": self.config,
+            "FENCE_DIR": str(self.folder),
+            "LEDGER_URL": ledger,
+            "BROKER_URL": broker,
+            "REDIS_URL": broker,
+        }
+
+
+@contextmanager
+def world(folder: Path, kind: str, config: str = CONFIG) -> Iterator[World]:
+    made = World(folder, kind, config)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+

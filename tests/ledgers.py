@@ -1,0 +1,73 @@
+"""Fresh, migrated databases for tests: migrate once per kind and configuration, then copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from tests.servers import PostgresServer
+from tests.servers.process import celadon
+
+KINDS = ("sqlite", "postgresql")
+
+
+class Ledgers:
+    """Makes ledgers.
+
+    Args:
+        folder: where SQLite files go.
+        postgres: called at the first PostgreSQL ledger; starts the server or skips the test.
+    """
+
+    def __init__(self, folder: Path, postgres: Callable[[], PostgresServer]) -> None:
+        self._folder = folder
+        self._postgres = postgres
+        self._templates: set[tuple[str, str]] = set()
+        self._numbers = count(1)
+
+    def fresh(self, kind: str, config: str = "celeryconfig") -> str:
+        """The address of a new ledger with the platform's tables and those that `config` names in `migrations`.
+
+        Args:
+            kind: `sqlite` or `postgresql`.
+            config: the module that stands for the operator's `celeryconfig.py`.
+        """
+        template = "template_" + config.replace(".", "_")
+        name = f"ledger_{os.getpid()}_{next(self._numbers)}"
+        if kind == "sqlite":
+            origin = self._folder / f"{template}.db"
+            if self._first(kind, config):
+                migrate(f"sqlite:///{origin}", config)
+                # The log of a closed WAL database is empty; saying so once makes the file whole by itself.
+                with sqlite3.connect(origin) as connection:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.close()
+            shutil.copy(origin, self._folder / f"{name}.db")
+            return f"sqlite:///{self._folder / name}.db"
+        server = self._postgres()
+        if self._first(kind, config):
+            migrate(server.create_database(template), config)
+        return server.create_database(name, template)
+
+    def _first(self, kind: str, config: str) -> bool:
+        first = (kind, config) not in self._templates
+        self._templates.add((kind, config))
+        return first
+
+
+def migrate(url: str, config: str) -> None:
+    """Run `celadon migrate` on the database at `url`; its output is the message when it fails."""
+    done = subprocess.run(
+        celadon("migrate"),
+        env={**os.environ, "LEDGER_URL": url, "CELERY_CONFIG_MODULE": config},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, f"celadon migrate failed:\n{done.stdout}{done.stderr}"

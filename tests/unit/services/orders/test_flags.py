@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import redis
+from sqlalchemy.orm import Session, sessionmaker
+from structlog.testing import capture_logs
+
+from services.orders.flags import Flags, key
+from services.orders.model import get_order
+from services.orders.view import load
+from tests.servers import RedisServer
+from tests.unit.services.conftest import Place
+
+Begin = sessionmaker[Session]
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ALL_DOWN = {"inventory_processed": "0", "email_sent": "0", "invoice_generated": "0"}
+
+
+@pytest.fixture
+def client(redis_server: RedisServer):
+    with redis_server.client() as client:
+        yield client
+
+
+def test_a_raised_flag_is_written_beside_those_that_are_down(client) -> None:
+    order_id = str(uuid4())
+
+    Flags(client).raised(order_id, {"email_sent": "2026-11-22T12:00:00.000Z"})
+
+    up = {"email_sent": "1", "email_sent_at": "2026-11-22T12:00:00.000Z"}
+    assert client.hgetall(key(order_id)) == {**ALL_DOWN, **up}
+    assert 0 < client.ttl(key(order_id)) <= timedelta(days=7).total_seconds()
+
+
+def test_a_late_writer_takes_no_flag_back(client) -> None:
+    order_id, flags = str(uuid4()), Flags(client)
+    flags.raised(order_id, {"email_sent": "2026-11-22T12:00:00.000Z"})
+
+    flags.raised(order_id, {"inventory_processed": "2026-11-22T11:00:00.000Z"})
+
+    found = client.hgetall(key(order_id))
+    assert (found["email_sent"], found["inventory_processed"], found["invoice_generated"]) == ("1", "1", "0")
+
+
+@pytest.mark.parametrize("harm", ["missing", "stale"])
+def test_a_hash_that_lacks_something_is_mended_from_sql(
+    begin: Begin, placed: Place, client, harm: str
+) -> None:
+    # Given an order whose mail is sent, and a hash that does not say so
+    order, flags = placed(), Flags(client)
+    if harm == "stale":
+        flags.raised(order.id, {})
+    with begin.begin() as session:
+        get_order(session, order.id).raise_flag("email_sent", NOON)
+    # When somebody reads the order
+    with begin() as session:
+        flags.mend(load(session, order.id))
+    # Then it does
+    up = {"email_sent": "1", "email_sent_at": "2026-11-22T12:00:00.000Z"}
+    assert client.hgetall(key(order.id)) == {**ALL_DOWN, **up}
+
+
+def test_all_recent_hashes_come_back_after_a_wipe(begin: Begin, placed: Place, client) -> None:
+    orders = [placed() for _ in range(3)]
+    with begin.begin() as session:
+        get_order(session, orders[0].id).raise_flag("invoice_generated", NOON)
+        get_order(session, orders[2].id).created_at = datetime.now(UTC) - timedelta(days=8)
+
+    with begin() as session:
+        count = Flags(client).rebuild(session)
+
+    assert count == 2
+    assert client.hget(key(orders[0].id), "invoice_generated") == "1"
+    assert client.hgetall(key(orders[1].id)) == ALL_DOWN
+    assert client.hgetall(key(orders[2].id)) == {}
+
+
+def test_without_redis_nothing_fails_and_one_line_says_so(begin: Begin, placed: Place) -> None:
+    away = redis.Redis(port=1, socket_connect_timeout=0.1, retry=None)
+    order = placed()
+    with begin() as session:
+        view = load(session, order.id)
+
+    with capture_logs() as lines:
+        Flags(away).raised(order.id, {"email_sent": "2026-11-22T12:00:00.000Z"})
+        Flags(away).mend(view)
+
+    assert [line["event"] for line in lines] == ["order_flags_not_written", "order_flags_not_read"]
+    assert lines[0]["orders"] == [order.id]

@@ -1,0 +1,27 @@
+"""Who asks: the shop for people and the API for programs. `create_app()` is what `celadon web` serves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Flask
+
+import celadon.app
+from web import api, guard, health, problems, shop
+
+# Of a request's body. An order of 50 lines has 3 kB; nobody needs more.
+MAX_REQUEST_BYTES = 64 * 1024
+STATIC_FOR = timedelta(hours=1)  # A release is seen within the hour, without fingerprints in names.
+
+
+def create_app() -> Flask:
+    """A new application; its settings are the platform's (`celadon.settings`)."""
+    celadon.app.load()  # So that submit() knows the declared jobs.
+    app = Flask(__name__, static_folder="shop/static", static_url_path="/static")
+    app.config.update(MAX_CONTENT_LENGTH=MAX_REQUEST_BYTES, SEND_FILE_MAX_AGE_DEFAULT=STATIC_FOR)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    for part in (guard, problems):
+        part.install(app)
+    for blueprint in (api.blueprint, health.blueprint, shop.blueprint):
+        app.register_blueprint(blueprint)
+    return app

@@ -1,0 +1,28 @@
+"""`/api/products`: what can be ordered."""
+
+from __future__ import annotations
+
+from flask import Response, jsonify
+
+from celadon.ledger import session
+from services.orders.money import CURRENCY
+from services.orders.view import catalogue
+
+
+def every() -> Response:
+    """GET /api/products"""
+    with session(read_only=True) as own:
+        products = catalogue(own)
+    return jsonify(
+        [
+            {
+                "sku": product.sku,
+                "name": product.name,
+                "description": product.description,
+                "price_cents": product.price_cents,
+                "currency": CURRENCY,
+                "stock": product.stock,
+            }
+            for product in products
+        ]
+    )
