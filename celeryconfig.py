@@ -11,12 +11,12 @@ import ssl
 from celery.schedules import crontab
 from kombu import Queue
 
-# --- what runs -------------------------------------------------------------------------------------------------
+# --- what runs ------------------------------------------------------------------------------------------------------
 imports = ("tasks.orders",)
 # Alembic folders of the application, applied by `celadon migrate` after the platform's own.
 migrations = ("services.migrations",)
 
-# --- lanes: how queues are worked --------------------------------------------------------------------------------
+# --- lanes: how queues are worked -----------------------------------------------------------------------------------
 # `prefetch` is messages held per slot; `lease_s` how long a claim stands unless renewed (None: the setting LEASE_S);
 # `timeout_s` the longest run of a job that names no time-out of its own; `grace_s` what a worker may take to stop;
 # `visibility_s` when Redis hands an unacknowledged message out again (the ledger drops it if the job moved on).
@@ -59,7 +59,7 @@ lanes = {
     },
 }
 
-# --- queues and routes -------------------------------------------------------------------------------------------
+# --- queues and routes ----------------------------------------------------------------------------------------------
 task_queues = [Queue(name) for lane in lanes.values() for name in lane["queues"]]  # type: ignore[attr-defined]
 task_default_queue = "default"
 # For jobs whose declaration names no queue; what is delayed then goes to `scheduled`.
@@ -69,7 +69,7 @@ task_routes = {
 }
 task_create_missing_queues = False  # A misspelt queue must fail, not make a queue that nobody reads.
 
-# --- delivery ------------------------------------------------------------------------------------------------------
+# --- delivery -------------------------------------------------------------------------------------------------------
 broker_url = os.environ.get("BROKER_URL", "redis://127.0.0.1:6379/0")
 task_serializer = "json"
 accept_content = ["json"]
@@ -89,7 +89,7 @@ worker_redirect_stdouts = False
 enable_utc = True
 timezone = "UTC"
 
-# --- reaching the broker ---------------------------------------------------------------------------------------------
+# --- reaching the broker --------------------------------------------------------------------------------------------
 if broker_url.startswith("rediss://"):
     # kombu's own default would accept any certificate.
     broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": os.environ.get("BROKER_CA_FILE")}
@@ -135,7 +135,7 @@ patient_transport_options = {
     "unacked_restore_limit": 100,
 }
 
-# --- schedules ---------------------------------------------------------------------------------------------------------
+# --- schedules ------------------------------------------------------------------------------------------------------
 # Synced into the ledger by every Beat; entries of an older generation never overwrite those of a newer one.
 beat_generation = int(os.environ.get("BEAT_GENERATION", "1"))
 beat_schedule = {

@@ -1,4 +1,6 @@
-"""Celadon: background jobs on Celery that are neither lost nor done twice. The ledger decides, the broker only rings."""
+"""Celadon: background jobs on Celery that are neither lost nor done twice.
+
+The ledger decides, the broker only rings."""
 
 from celadon import errors
 from celadon.errors import Permanent

@@ -23,6 +23,7 @@ from celadon.jobs import NewJob
 from celadon.ledger.db import at, begin
 from celadon.ledger.tables import audit, jobs
 from celadon.ledger.writing import insert_job
+from celadon.queues import names as operators_queues
 from celadon.registry import Definition
 from celadon.run import insist
 from celadon.states import State
@@ -69,7 +70,9 @@ def adopt(definition: Definition, request: Any, args: Any, kwargs: Any) -> None:
                 )
             )
         return
-    queue = (request.delivery_info or {}).get("routing_key") or definition.queue_of(delayed=False)
+    queue = (request.delivery_info or {}).get("routing_key")
+    if queue not in operators_queues():
+        queue = definition.queue_of(delayed=False)
     payload: dict[str, Any] = {}
     problem: str | None = None
     try:
@@ -103,7 +106,7 @@ def adopt(definition: Definition, request: Any, args: Any, kwargs: Any) -> None:
         raise Reject(f"the ledger is away: {error}", requeue=True) from error
     log.info("message.adopted", job_id=new.id, job=new.name, fresh=fresh, problem=problem)
     if problem is None and state == State.QUEUED:
-        work(new.id, queue=queue)
+        work(new.id)
 
 
 def _store(new: NewJob, problem: str | None) -> tuple[State, bool]:

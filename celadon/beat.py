@@ -143,4 +143,4 @@ def run() -> None:
     """`celadon beat`: run until told to stop."""
     logs.configure()
     load()
-    app.Beat(scheduler=f"{__name__}:LedgerScheduler", schedule=None, loglevel="INFO", quiet=True).run()
+    app.Beat(scheduler=f"{__name__}:LedgerScheduler", schedule=None, loglevel=settings().log_level, quiet=True).run()

@@ -27,7 +27,10 @@ def join(
     receipt: Receipt,
     deliver: Callable[[State], Receipt],
 ) -> Receipt:
-    """Insert through the session; deliver after its outer commit. Raises InvalidOption, KeyConflict, LedgerUnavailable."""
+    """Insert through the session; deliver after its outer commit.
+
+    Raises InvalidOption, KeyConflict, LedgerUnavailable.
+    """
     if not is_ledger(session.get_bind()):
         raise InvalidOption(
             f"session= is bound to {session.get_bind().engine.url!r}, but the ledger is {engine().url!r}; "

@@ -91,8 +91,9 @@ class Keeper:
         now = time.monotonic()
         for run in self.running():
             if now >= run.deadline and not run.timed_out and self.on_timeout is not None:
-                run.timed_out = True
+                # Only once it is written: a ledger that is away is asked again at the next look.
                 self.on_timeout(run)
+                run.timed_out = True
 
 
 _keeper: Keeper | None = None

@@ -19,6 +19,21 @@ _SHARED: list[Any] = [
 ]
 
 
+# A process that sets up no logging of ours (an application that only submits) hears from us through the standard
+# library's loggers, as quietly or loudly as it has set them.
+if not structlog.is_configured():
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
 def configure() -> None:
     """Send the logs of this process, ours and those of the libraries, to standard error."""
     tail: list[Any]
@@ -42,7 +57,7 @@ def configure() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings().log_level)
-    # Celery logs each task twice per run, with its arguments; our own `job.*` events say it once, with the job's fields.
+    # Celery logs each task twice per run; our own `job.*` events say it once, with the job's fields.
     for noisy in ("celery.worker.strategy", "celery.app.trace", "kombu", "alembic", "aiosmtpd"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(settings().log_level)))
 

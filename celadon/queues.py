@@ -92,15 +92,19 @@ def lane_of(queue: str) -> Lane:
     for one in lanes().values():
         if queue in one.queues:
             return one
-    known = sorted(queue for one in lanes().values() for queue in one.queues)
-    raise UnknownQueue(f"No lane works the queue {queue!r}; there are: {', '.join(known)}", queue=queue)
+    raise UnknownQueue(f"No lane works the queue {queue!r}; there are: {', '.join(names())}", queue=queue)
+
+
+def names() -> list[str]:
+    """All queues, by name."""
+    return sorted(queue for one in lanes().values() for queue in one.queues)
 
 
 def queue_for(name: str, *, declared: str | None, delayed: bool) -> str:
     """The queue of a job: as declared, else `scheduled` for what is due later, else by route, else the default."""
     if declared is not None:
         return declared
-    if delayed and any("scheduled" in one.queues for one in lanes().values()):
+    if delayed and "scheduled" in names():
         return "scheduled"
     for pattern, route in getattr(operators_file(), "task_routes", {}).items():
         if fnmatch.fnmatch(name, pattern):

@@ -43,21 +43,22 @@ class Definition:
 
     def validate(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The payload in its JSON form. Raises InvalidPayload that lists every problem."""
+        plain: dict[str, Any] = self._parse(payload).model_dump(mode="json")
+        return plain
+
+    def arguments(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """The function's keyword arguments, in the types it declares. Raises InvalidPayload."""
+        model = self._parse(payload)
+        return {field: getattr(model, field) for field in type(model).model_fields}
+
+    def _parse(self, payload: Mapping[str, Any]) -> BaseModel:
         try:
-            model = self.model.model_validate(dict(payload))
+            return self.model.model_validate(dict(payload))
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']}" for e in error.errors()]
             raise InvalidPayload(
                 f"The payload does not fit {self.name!r}: " + "; ".join(problems), problems=problems
             ) from error
-        plain: dict[str, Any] = model.model_dump(mode="json")
-        return plain
-
-    def arguments(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """The function's keyword arguments, in the types it declares. Raises InvalidPayload."""
-        self.validate(payload)
-        model = self.model.model_validate(dict(payload))
-        return {field: getattr(model, field) for field in type(model).model_fields}
 
     def scope_of(self, payload: Mapping[str, Any]) -> str | None:
         return self.scope.format(**payload) if self.scope else None

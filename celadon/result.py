@@ -60,7 +60,10 @@ class JobResult:
         return self.job().result
 
     def get(self, timeout: float | None = None, propagate: bool = True) -> Any:
-        """The job's result. timeout: seconds (None: an hour). Raises TimeoutError, JobFailed (unless propagate=False)."""
+        """The job's result.
+
+        timeout: seconds (None: an hour). Raises TimeoutError, JobFailed (unless propagate=False).
+        """
         limit = 3600.0 if timeout is None else timeout
         view = self._found(wait(self.id, limit))
         if not view.finished:

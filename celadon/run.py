@@ -26,7 +26,7 @@ from celadon.errors import (
 )
 from celadon.jobs import Claim, Failure
 from celadon.keeper import Running, keeper
-from celadon.ledger import claims
+from celadon.ledger import claims, moving
 from celadon.ledger.claims import WhyNot
 from celadon.queues import lane_of
 from celadon.registry import Definition
@@ -40,6 +40,7 @@ T = TypeVar("T")
 # How long a finished run tries to tell a ledger that is away. Its lease is kept meanwhile; after that the job is
 # recovered and runs again, skipping the steps that are done.
 TELL_LEDGER_S = 60.0
+TELL_LEDGER_INLINE_S = 2.0  # A web request does not wait that long.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,11 +77,15 @@ def run_job(
     claim = claims.claim(job_id, worker=runner.worker, engine=runner.engine, lease_s=lease_s, alone=runner.alone)
     if claim is None:
         return Ran(why=claims.why_not(job_id))
-    structlog.contextvars.bind_contextvars(
+    with structlog.contextvars.bound_contextvars(
         job_id=claim.job_id, job=claim.name, queue=claim.queue, attempt=claim.attempt + 1, epoch=claim.epoch
-    )
-    try:
-        definition = registry.get(claim.name)
+    ):
+        definition = registry.known().get(claim.name)
+        if definition is None:
+            # Its name was known when it was sent here, and is not any more: leave it to a worker that knows it.
+            claims.give_back(claim)
+            moving.park(claim.job_id)
+            return Ran(why=claims.why_not(job_id))
         timeout_s = definition.timeout.total_seconds() if definition.timeout else lane_of(claim.queue).timeout_s
         running = Running(claim=claim, lease_s=lease_s, deadline=time.monotonic() + timeout_s)
         keeper().add(running)
@@ -91,8 +96,6 @@ def run_job(
                 return _attempt(running, definition, runner)
         finally:
             keeper().remove(running)
-    finally:
-        structlog.contextvars.unbind_contextvars("job_id", "job", "queue", "attempt", "epoch")
 
 
 def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
@@ -101,7 +104,7 @@ def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
     log.info("job.started", engine=runner.engine, worker=runner.worker)
     try:
         depart, error = _call(running, definition, runner)
-        state = insist(depart)
+        state = insist(depart, TELL_LEDGER_S if runner.engine == "worker" else TELL_LEDGER_INLINE_S)
     except LostClaim as lost:
         log.warning("job.stale", reason=str(lost))
         return Ran(claim=claim, error=str(lost))
@@ -208,9 +211,9 @@ def fingerprint(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def insist(write: Callable[[], T]) -> T:
-    """Write to the ledger, waiting for one that is away. Raises LedgerUnavailable after TELL_LEDGER_S."""
-    deadline = time.monotonic() + TELL_LEDGER_S
+def insist(write: Callable[[], T], seconds: float = TELL_LEDGER_S) -> T:
+    """Write to the ledger, waiting for one that is away. Raises LedgerUnavailable after `seconds`."""
+    deadline = time.monotonic() + seconds
     pause = 0.1
     while True:
         try:

@@ -19,6 +19,7 @@ log = logs.get("celadon.sender")
 
 BATCH = 200  # Messages between two looks at the ledger.
 UNACKED_LATELY_S = 10  # Messages delivered so lately may be about to be claimed; older ones are with a dead worker.
+ONE_MORE_S = 10.0  # Between two resends of the oldest overdue job of a queue that seems to be all on the broker.
 LOOK_AGAIN_S = 2.0  # Between two counts of a queue whose backlog is all on the broker.
 
 
@@ -30,6 +31,7 @@ class Sender:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._not_before: dict[str, float] = {}
+        self._one_more: dict[str, float] = {}
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._loop, name="celadon-sender", daemon=True)
@@ -82,7 +84,11 @@ class Sender:
         missing = sending.depth(queue, on_broker + BATCH) - on_broker
         if missing <= 0:
             self._not_before[queue] = time.monotonic() + LOOK_AGAIN_S
-            return 0
+            if time.monotonic() < self._one_more.get(queue, 0.0):
+                return 0
+            # Both counts move while they are taken; one job now and then makes sure that none waits for ever.
+            self._one_more[queue] = time.monotonic() + ONE_MORE_S
+            missing = 1
         batch = sending.take_overdue(queue, min(missing, BATCH))
         if batch:
             log.info("sender.resent", queue=queue, jobs=len(batch), on_broker=on_broker)
@@ -101,7 +107,10 @@ class Sender:
 
 
 def broker_depth(queue: str) -> int | None:
-    """Messages of the queue that the broker holds, with those handed to a worker lately. None: it can't be asked."""
+    """Messages that the broker holds for queued jobs of the queue, those just handed to a worker among them.
+
+    None: it can't be asked.
+    """
     try:
         client = get_redis()
         seconds = int(client.time()[0])
@@ -110,6 +119,8 @@ def broker_depth(queue: str) -> int | None:
             pipe.llen(queue)
             pipe.zcount(index, seconds - UNACKED_LATELY_S, "+inf")
             waiting, unacked = pipe.execute()
-        return int(waiting) + int(unacked)
+        # Most messages that were delivered lately belong to jobs that run by now, and those are not queued.
+        running = sending.running_lately(queue, UNACKED_LATELY_S)
+        return int(waiting) + max(0, int(unacked) - running)
     except redis.RedisError:
         return None

@@ -59,11 +59,7 @@ class JobTask(Task):  # type: ignore[misc]
         if request.get(HEADER):
             from celadon.worker.work import work
 
-            work(
-                request.id,
-                queue=(request.delivery_info or {}).get("routing_key"),
-                pickup=bool(request.get("pickup")),
-            )
+            work(request.id, pickup=bool(request.get("pickup")))
         else:
             from celadon.adopt import adopt
 

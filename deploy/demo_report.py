@@ -44,10 +44,10 @@ class Row:
         tries = " → ".join(f"{attempt['outcome']}" for attempt in self.job["attempts"])
         time = f"{self.seconds:6.2f} s" if self.job["finished_at"] else "      –"
         outcome, engine = self.placed.receipt["outcome"], self.job["engine"] or "–"
-        return f"  {self.order['number']:<10} {steps:<44} {outcome:<10} {engine:<7} {time}  {tries}"
+        return f"  {self.order['number']:<10} {steps:<52} {outcome:<10} {engine:<7} {time}  {tries}"
 
 
-HEADING = f"  {'order':<10} {'steps':<44} {'receipt':<10} {'engine':<7} {'time':>8}  attempts"
+HEADING = f"  {'order':<10} {'steps':<52} {'receipt':<10} {'engine':<7} {'time':>8}  attempts"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""One runnable file per feature. Each uses a ledger of its own that is gone afterwards, and needs no server."""
+"""One runnable file per feature. Each has a ledger of its own for the time it runs, and needs no server."""

@@ -1,4 +1,4 @@
-"""What the examples stand on: a ledger of their own, and no broker, so that jobs fall back to this very process."""
+"""What the examples stand on: a ledger of their own, and no broker, so that jobs run in this very process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sleeping: the job goes back to the ledger, frees its worker, and goes on later behind the steps that are done.
+"""Sleeping: the job goes back to the ledger, frees its worker, and goes on later after the steps that are done.
 
 Run it: `.venv/bin/python -m examples.sleep`
 """

@@ -24,7 +24,7 @@ def reserve(own: Session, room: int) -> dict[str, int]:
 
 
 def charge(amount_cents: int, *, key: str) -> dict[str, str]:
-    """An outside step: at least once, with the same key every time, so that the receiver can tell a repeat."""
+    """An outside step: at least once, with the same key every time, by which the receiver tells a repeat."""
     charges.append(key)
     if len(charges) == 1:
         raise ConnectionError("the payment service hung up")

@@ -98,7 +98,10 @@ def failed(claim: Claim, name: str, error: str, lease_s: float) -> None:
 
 
 def start_sleep(claim: Claim, name: str, key: str, seconds: float, lease_s: float) -> Any:
-    """Record, once, when a sleep ends. Returns its state, wake_at and the time now. Raises LostClaim, CancelRequested."""
+    """Record, once, when a sleep ends. Returns its state, wake_at and the time now.
+
+    Raises LostClaim, CancelRequested.
+    """
     with begin() as connection:
         connection.execute(
             upsert(connection, steps)

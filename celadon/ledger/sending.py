@@ -95,3 +95,12 @@ def depth(queue: str, most: int) -> int:
     with reading() as connection:
         some = select(1).where(jobs.c.state == State.QUEUED, jobs.c.queue == queue).limit(most).subquery()
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def running_lately(queue: str, seconds: float) -> int:
+    """How many jobs of the queue run that were claimed in the last `seconds`."""
+    with reading() as connection:
+        lately = select(func.count()).where(
+            jobs.c.state == State.RUNNING, jobs.c.queue == queue, jobs.c.claimed_at > at(-seconds)
+        )
+        return int(connection.execute(lately).scalar_one())

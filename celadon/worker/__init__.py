@@ -8,6 +8,7 @@ import billiard.pool
 
 from celadon import logs, queues
 from celadon.app import app, load, patient
+from celadon.settings import settings
 
 # With late acknowledgements a busy prefork pool waits 30 s for results that no longer come when it stops; a tenth of
 # that loses nothing, for the ledger has the jobs (found by experiment with billiard 4.3).
@@ -37,7 +38,7 @@ def run(lane_name: str, concurrency: int | None = None) -> int:
         without_gossip=True,
         without_mingle=True,
         optimization="fair",
-        loglevel="INFO",
+        loglevel=settings().log_level,
         quiet=True,
     )
     worker.start()

@@ -108,10 +108,13 @@ class Children:
         """End the attempt, then kill the child that runs it, unless it has gone on to another job by then."""
         if not end_timed_out(run):
             return
-        os.kill(run.pid, signal.SIGSTOP)
-        time.sleep(0.3)  # Its last reports are read meanwhile; stopped, it can't begin another job.
-        still_on_it = any(other is run for other in self.keeper.running())
-        os.kill(run.pid, signal.SIGKILL if still_on_it else signal.SIGCONT)
+        try:
+            os.kill(run.pid, signal.SIGSTOP)
+            time.sleep(0.3)  # Its last reports are read meanwhile; stopped, it can't begin another job.
+            still_on_it = any(other is run for other in self.keeper.running())
+            os.kill(run.pid, signal.SIGKILL if still_on_it else signal.SIGCONT)
+        except ProcessLookupError:
+            return
 
     def kill_all(self) -> None:
         for pid in list(self._pids):

@@ -14,7 +14,7 @@ from celadon.worker.post import post
 log = logs.get("celadon.worker")
 
 
-def work(job_id: str, *, queue: str | None = None, pickup: bool = False) -> None:
+def work(job_id: str, *, pickup: bool = False) -> None:
     """Claim and run the job; if it is not to be had, see to it that nothing is left hanging. Raises nothing.
 
     The message may be acknowledged afterwards in any case: a job that did not run is still in the ledger.
@@ -24,7 +24,6 @@ def work(job_id: str, *, queue: str | None = None, pickup: bool = False) -> None
         ran = run_job(
             job_id,
             runner,
-            queue=queue if queue in post().lane.queues else None,
             on_claim=(lambda claim: announce(job_id, claim.worker)) if pickup else None,
         )
         if ran.claim is not None:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import celadon.drain
-from tests.servers.process import die_with_parent, spawn_with_pipes
+from tests.servers.process import die_with_parent, name_process, spawn_with_pipes
 
 
 @dataclass(eq=False)
@@ -191,6 +191,7 @@ def become(order: dict[str, Any], answer: int) -> NoReturn:
     """In the child: take leave of the zygote and do the work; never returns."""
     os.setsid()
     die_with_parent()()
+    name_process(Path(order["log"]).stem)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     null = os.open(os.devnull, os.O_RDONLY)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -54,6 +55,11 @@ def die_with_parent(by: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
         _libc.prctl(_PR_SET_PDEATHSIG, int(by))
 
     return ask_kernel
+
+
+def name_process(name: str) -> None:
+    """How this process is called in `ps` and `top`, where forks of one program all look the same."""
+    _libc.prctl(_PR_SET_NAME, name.encode()[:15])
 
 
 def spawn(

@@ -26,7 +26,11 @@ form.addEventListener("click", (event) => {
   if (step.dataset.step === "1") input.stepUp(); else input.stepDown();
   add();
 });
-form.addEventListener("input", add);
+form.addEventListener("input", (event) => {
+  event.target.removeAttribute("aria-invalid");
+  document.getElementById(`mend-${event.target.id}`)?.remove();
+  add();
+});
 window.addEventListener("pageshow", add); // Back from an order: the browser filled the form again.
 
 for (const hidden of form.querySelectorAll("[data-step], .total")) hidden.hidden = false;
