@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from celadon import alerts, logs, registry
+from celadon import alerts, broker, logs, registry
 from celadon.errors import LedgerUnavailable
-from celadon.ledger import moving, presence, recovery, retention
+from celadon.ledger import moving, presence, recovery, retention, sending
+from celadon.ledger.alerts import write_backlog_alert
 from celadon.ledger.db import clock, reading
 from celadon.sender import Sender
 from celadon.settings import settings
 
 log = logs.get("celadon.scheduler")
+
+BACKLOG_ALERT_S = 60.0  # How long a job may wait, with the broker away, before the administrator is told.
 
 
 class Reaper:
@@ -67,6 +70,7 @@ class Chores:
             self._sender.wake()
         self._every(1, "expire", moving.expire)
         self._every(1, "alerts", self._send_alerts)
+        self._every(5, "backlog", self._watch_backlog)
         self._every(10, "prune", self._prune)
         self._every(60, "forget", self._forget)
 
@@ -103,6 +107,17 @@ class Chores:
             log.exception("alerts.failed")
         finally:
             self._mailing.release()
+
+    def _watch_backlog(self) -> int:
+        """Tell the administrator of work that waits because the broker is away. It costs nothing while it is there."""
+        if settings().use_broker and not broker.circuit.open:
+            return 0
+        backlog = sending.backlog()
+        reason = broker.circuit.reason or "it is switched off (USE_BROKER)"
+        log.warning("broker.away", queued=backlog.count, oldest_s=round(backlog.oldest_s, 1), reason=reason)
+        if backlog.oldest_id is not None and backlog.oldest_s > BACKLOG_ALERT_S:
+            write_backlog_alert(backlog.oldest_id, backlog.count, backlog.oldest_s, reason)
+        return 0
 
     def _prune(self) -> int:
         removed = 0

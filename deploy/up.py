@@ -21,9 +21,7 @@ from deploy.supervision import NotReady, Supervisor, listening, supervised, unti
 
 def main() -> None:
     options = _options()
-    ports = Ports(
-        web=options.web_port, redis=options.redis_port, mail=options.mail_port, flower=options.flower_port
-    )
+    ports = Ports(web=options.web_port, redis=options.redis_port, mail=options.mail_port, flower=options.flower_port)
     stack = Stack(folder=options.folder.resolve(), ports=ports, ledger_url=options.ledger_url, flower=True)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)

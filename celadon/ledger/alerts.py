@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from celadon.ids import new_id
 from celadon.jobs import Claim, Failure
 from celadon.ledger.db import at, begin, reading
 from celadon.ledger.tables import alerts
+from celadon.ledger.writing import upsert
 from celadon.states import State
+
+_OUTAGES = uuid.UUID("0b7f6a0e-6a53-5d0a-8f0c-1b1f5a2f7c55")  # Namespace of the ids of backlog alerts.
 
 
 def raise_alert(
@@ -28,17 +32,26 @@ def raise_alert(
 
 
 def write_alert(connection: Connection, job_id: str, kind: str, name: str, what: str, cause: str) -> None:
+    body = (
+        f"Job {job_id} ({name}) {what}.\n\n{cause}\n\nLook at it:  celadon job {job_id}\n"
+        f"Try again:   celadon replay {job_id}\n"
+    )
+    _write(connection, new_id(), job_id, kind, f"{name} {what}", body)
+
+
+def write_backlog_alert(oldest_id: str, count: int, oldest_s: float, reason: str) -> None:
+    """Once for each outage, however many schedulers see it: the alert's id is made of the oldest job's."""
+    what = f"{count} jobs are queued, the oldest for {oldest_s:.0f} s, while the broker is away"
+    body = f"{what}: {reason}.\n\nWorkers take them from the ledger meanwhile; more workers take more.\n"
+    with begin() as connection:
+        _write(connection, str(uuid.uuid5(_OUTAGES, oldest_id)), oldest_id, "backlog", what, body)
+
+
+def _write(connection: Connection, alert_id: str, job_id: str, kind: str, subject: str, body: str) -> None:
     connection.execute(
-        insert(alerts).values(
-            id=new_id(),
-            job_id=job_id,
-            kind=kind,
-            subject=f"{name} {what}",
-            body=f"Job {job_id} ({name}) {what}.\n\n{cause}\n\nLook at it:  celadon job {job_id}\n"
-            f"Try again:   celadon replay {job_id}\n",
-            created_at=at(),
-            try_after=at(),
-        )
+        upsert(connection, alerts)
+        .values(id=alert_id, job_id=job_id, kind=kind, subject=subject, body=body, created_at=at(), try_after=at())
+        .on_conflict_do_nothing()
     )
 
 

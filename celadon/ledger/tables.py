@@ -223,7 +223,7 @@ alerts = Table(
     metadata,
     Column("id", ID, primary_key=True),
     Column("job_id", ID, nullable=False, index=True),
-    Column("kind", String(8), nullable=False),  # failing | dead
+    Column("kind", String(8), nullable=False),  # failing | dead | backlog
     Column("subject", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
