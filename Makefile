@@ -2,13 +2,13 @@
 SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
-CODE := $(wildcard celeryconfig.py celadon services tasks web deploy examples benchmarks tests)
+CODE := $(wildcard celeryconfig.py celadon services tasks web deploy docs examples benchmarks tests)
 SUITES := $(wildcard tests/unit tests/contract tests/live tests/fence)
 SEED ?= 1
 RUNS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check fence pins wheel clean
+.PHONY: help setup demo up test check format fence reference pins wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +34,11 @@ check: lint ## the quick part of test: lint, types, import table, docs
 .PHONY: lint
 lint: .venv/.ready-test
 	@$(PY) -m ruff check $(CODE)
+	@$(PY) -m ruff format --quiet --check --diff $(CODE)
 	@$(PY) -m mypy $(CODE)
+
+format: .venv/.ready-test ## format the code and mend what can be mended
+	@$(PY) -m ruff check --quiet --fix $(CODE) ; $(PY) -m ruff format $(CODE)
 
 fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); goes on where it stopped
 	@.ci/servers
@@ -46,6 +50,9 @@ bench-%: .venv/.ready-test ## one benchmark of benchmarks/, ours beside its peer
 
 wheel: .venv/.ready ## build the wheel `celadon` into dist/
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist
+
+reference: .venv/.ready ## write the generated pages of docs/ anew
+	@$(PY) -m docs.reference.generate_settings
 
 pins: ## pin requirements*.txt anew from requirements*.in (needs uv)
 	@for set in requirements requirements-local requirements-test; do \

@@ -76,7 +76,8 @@ accept_content = ["json"]
 result_backend = None  # Results are in the ledger.
 task_ignore_result = True
 task_acks_late = True
-task_acks_on_failure_or_timeout = True
+task_acks_on_failure = True
+task_acks_on_timeout = True
 # Both would run a job beside the ledger's own recovery.
 task_reject_on_worker_lost = False
 task_retry_on_worker_lost = False

@@ -57,6 +57,8 @@ def join(
 
 
 def _committed(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # A savepoint was released; the outer transaction may still roll back.
     waiting, session.info[_PENDING] = session.info[_PENDING], []
     for receipt, state, deliver in waiting:
         try:

@@ -37,7 +37,7 @@ def run(bind: str | None = None, workers: int | None = None) -> None:
         str(int(limits.inline_budget_s) + 60),
         "--graceful-timeout",
         str(int(limits.inline_budget_s) + 10),
-        "--max-requests",
-        "0",
+        # Its socket would stand in the home folder, which may be read-only, and be shared by all of one user.
+        "--no-control-socket",
     ]
     os.execv(sys.executable, arguments)

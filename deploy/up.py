@@ -78,7 +78,7 @@ def _refuse_taken_ports(stack: Stack, only: list[str]) -> None:
 def _wait_for_servers(stack: Stack, supervisor: Supervisor) -> None:
     for name, port in _listeners(stack).items():
         if name in supervisor.names():
-            until(f"{name} listens on port {port}", partial(listening, port), within_s=30)
+            until(f"{name} listens on port {port}", partial(listening, port), within_s=60)
 
 
 def _addresses(stack: Stack, supervisor: Supervisor) -> str:

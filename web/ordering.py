@@ -17,9 +17,7 @@ from services.orders.place import Line, place
 from services.orders.view import OrderView, load, view_of
 
 
-def order(
-    *, name: str, email: str, lines: Sequence[Line], request_key: str | None
-) -> tuple[OrderView, Receipt]:
+def order(*, name: str, email: str, lines: Sequence[Line], request_key: str | None) -> tuple[OrderView, Receipt]:
     """Store an order and submit its job, both or neither.
 
     Raises:
@@ -33,9 +31,7 @@ def order(
             receipt = submit("orders.process", payload, key=key, confirm=True, session=own)
             placed.job_id = receipt.job_id
         else:
-            receipt = Receipt(
-                job_id=placed.job_id or "", outcome=Submitted.DUPLICATE, reason="repeated request"
-            )
+            receipt = Receipt(job_id=placed.job_id or "", outcome=Submitted.DUPLICATE, reason="repeated request")
         view = view_of(placed, own)
         own.commit()  # Completes the receipt.
     return view, receipt

@@ -73,9 +73,7 @@ def _for_people() -> bool:
 def _known(status: int, slug: str) -> Callable[[Exception], Response]:
     def answer(error: Exception) -> Response:
         problems = [each.as_dict() for each in getattr(error, "problems", []) if isinstance(each, Problem)]
-        return problem(
-            status, str(error), slug, errors=problems or None, job_id=getattr(error, "job_id", None)
-        )
+        return problem(status, str(error), slug, errors=problems or None, job_id=getattr(error, "job_id", None))
 
     return answer
 

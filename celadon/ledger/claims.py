@@ -10,7 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Float,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from celadon.errors import LostClaim
 from celadon.jobs import Claim, Failure
@@ -26,45 +41,58 @@ QUEUED_NOW: Mapping[str, Any] = {"send_due": at(), "sends": 0, "queued_at": at()
 NOT_HELD: Mapping[str, Any] = {"lease_until": None, "claimed_at": None}
 
 
+# The statements of the busy paths are built once: building one costs more than running it.
+_ID: Any = bindparam("b_id", type_=String)
+_EPOCH: Any = bindparam("b_epoch", type_=Integer)
+_LEASE: Any = bindparam("b_lease_s", type_=Float)
+MINE = and_(jobs.c.id == _ID, jobs.c.epoch == _EPOCH, jobs.c.state == State.RUNNING.value)
+"""SQL: the claim still stands. Executed with `this(claim)`."""
+
+_FREE = and_(
+    jobs.c.id == _ID,
+    jobs.c.state == State.QUEUED.value,
+    or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > at()),
+    ~paused(),
+    or_(jobs.c.quarantine.is_(False), bindparam("b_alone", type_=Boolean).is_(True)),
+)
+_CLAIM = (
+    update(jobs)
+    .where(_FREE)
+    .values(
+        state=State.RUNNING.value,
+        epoch=jobs.c.epoch + 1,
+        claimed_by=bindparam("b_worker"),
+        engine=bindparam("b_engine"),
+        send_due=None,
+        lease_until=at(_LEASE),
+        claimed_at=at(),
+        started_at=func.coalesce(jobs.c.started_at, at()),
+    )
+    .returning(
+        *(
+            jobs.c[name]
+            for name in (
+                "epoch", "name", "queue", "payload", "scope", "attempt", "max_attempts", "tenant", "trace", "claimed_at"
+            )
+        )
+    )
+)  # fmt: skip
+_FENCE = update(jobs).where(MINE).values(lease_until=at(_LEASE)).returning(jobs.c.cancel_requested)
+
+
+def this(claim: Claim) -> dict[str, Any]:
+    return {"b_id": claim.job_id, "b_epoch": claim.epoch}
+
+
 def claim(job_id: str, *, worker: str, engine: str, lease_s: float, alone: bool = False) -> Claim | None:
     """Take a queued job: one statement. None if it is not to be had; `why_not` tells.
 
     alone: the caller runs it in a process of its own, so it may take a job in quarantine.
     """
-    free = and_(
-        jobs.c.id == job_id,
-        jobs.c.state == State.QUEUED,
-        or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > at()),
-        ~paused(),
-    )
-    if not alone:
-        free = and_(free, jobs.c.quarantine.is_(False))
     with begin() as connection:
         row = connection.execute(
-            update(jobs)
-            .where(free)
-            .values(
-                state=State.RUNNING,
-                epoch=jobs.c.epoch + 1,
-                claimed_by=worker,
-                engine=engine,
-                send_due=None,
-                lease_until=at(lease_s),
-                claimed_at=at(),
-                started_at=case((jobs.c.started_at.is_(None), at()), else_=jobs.c.started_at),
-            )
-            .returning(
-                jobs.c.epoch,
-                jobs.c.name,
-                jobs.c.queue,
-                jobs.c.payload,
-                jobs.c.scope,
-                jobs.c.attempt,
-                jobs.c.max_attempts,
-                jobs.c.tenant,
-                jobs.c.trace,
-                jobs.c.claimed_at,
-            )
+            _CLAIM,
+            {"b_id": job_id, "b_worker": worker, "b_engine": engine, "b_lease_s": lease_s, "b_alone": alone},
         ).one_or_none()
     if row is None:
         return None
@@ -118,20 +146,13 @@ def why_not(job_id: str) -> WhyNot:
     )
 
 
-def mine(claim: Claim) -> Any:
-    """SQL: the claim still stands."""
-    return and_(jobs.c.id == claim.job_id, jobs.c.epoch == claim.epoch, jobs.c.state == State.RUNNING)
-
-
 def fence(connection: Connection, claim: Claim, lease_s: float) -> bool:
     """Assert, as the last statement before a commit, that the claim stands. Raises LostClaim.
 
     It locks the row until the commit, so no departure can slip in between, and it extends the lease.
     Returns whether somebody asked for the job to be cancelled.
     """
-    held = connection.execute(
-        update(jobs).where(mine(claim)).values(lease_until=at(lease_s)).returning(jobs.c.cancel_requested)
-    ).one_or_none()
+    held = connection.execute(_FENCE, {**this(claim), "b_lease_s": lease_s}).one_or_none()
     if held is None:
         raise LostClaim(f"job {claim.job_id}: epoch {claim.epoch} is no longer the running one")
     return bool(held.cancel_requested)
@@ -172,19 +193,28 @@ def renew(pairs: Collection[tuple[str, int]], lease_s: float) -> set[tuple[str, 
 # --- the ways out of running ------------------------------------------------------------------------------------
 
 
-def finish(claim: Claim, result: Any, result_size: int = 0) -> State:
-    """running → succeeded. Raises LostClaim."""
-    return _depart(
-        claim,
-        State.SUCCEEDED,
-        Outcome.SUCCEEDED,
+_FINISH = (
+    update(jobs)
+    .where(MINE)
+    .values(
+        state=State.SUCCEEDED.value,
+        epoch=jobs.c.epoch + 1,
         finished_at=at(),
-        result=result,
-        size=jobs.c.size + result_size,
+        result=bindparam("b_result", type_=jobs.c.result.type),
+        size=jobs.c.size + bindparam("b_size", type_=Integer),
         error_kind=None,
         error_message=None,
         error_fingerprint=None,
+        **NOT_HELD,
     )
+    .returning(jobs.c.state, jobs.c.attempt)
+)
+_ATTEMPT = insert(attempts).values(ended_at=at())
+
+
+def finish(claim: Claim, result: Any, result_size: int = 0) -> State:
+    """running → succeeded. Raises LostClaim."""
+    return _depart(claim, Outcome.SUCCEEDED, _FINISH, {"b_result": result, "b_size": result_size})
 
 
 def fail(
@@ -203,73 +233,64 @@ def fail(
         "error_fingerprint": failure.fingerprint,
     }
     if retry_in_s is None:
-        return _depart(claim, State.DEAD, outcome, failure=failure, alert_after=alert_after, finished_at=at(), **told)
-    return _depart(
-        claim,
-        State.SCHEDULED,
-        outcome,
-        failure=failure,
-        alert_after=alert_after,
-        run_at=at(retry_in_s),
-        **told,
-    )
+        leave = _leave(State.DEAD, finished_at=at(), **told)
+    else:
+        leave = _leave(State.SCHEDULED, run_at=at(retry_in_s), **told)
+    return _depart(claim, outcome, leave, {}, failure=failure, alert_after=alert_after)
 
 
 def give_back(claim: Claim) -> State:
     """running → queued, unburnt: the worker stops, or the inline run is over its budget. Raises LostClaim."""
-    return _depart(claim, State.QUEUED, Outcome.INTERRUPTED, **QUEUED_NOW)
+    return _depart(claim, Outcome.INTERRUPTED, _leave(State.QUEUED, **QUEUED_NOW), {})
 
 
 def sleep(claim: Claim, wake_at: datetime) -> State:
     """running → scheduled until `wake_at`, unburnt. Raises LostClaim."""
-    return _depart(claim, State.SCHEDULED, Outcome.ASLEEP, run_at=wake_at)
+    return _depart(claim, Outcome.ASLEEP, _leave(State.SCHEDULED, run_at=wake_at), {})
 
 
 def end_cancelled(claim: Claim) -> State:
     """running → cancelled, as asked for. Raises LostClaim."""
-    return _depart(claim, State.CANCELLED, Outcome.CANCELLED, finished_at=at())
+    return _depart(claim, Outcome.CANCELLED, _leave(State.CANCELLED, finished_at=at()), {})
+
+
+def _leave(to: State, **values: Any) -> Any:
+    """The fenced UPDATE of a departure. A cancel that was asked for wins over going on."""
+    state: Any = to.value
+    if to in (State.QUEUED, State.SCHEDULED):
+        state = case((jobs.c.cancel_requested.is_(True), State.CANCELLED.value), else_=to.value)
+        values["finished_at"] = case((jobs.c.cancel_requested.is_(True), at()), else_=jobs.c.finished_at)
+    values = {"state": state, "epoch": jobs.c.epoch + 1, **NOT_HELD, **values}
+    return update(jobs).where(MINE).values(**values).returning(jobs.c.state, jobs.c.attempt)
 
 
 def _depart(
     claim: Claim,
-    to: State,
     outcome: Outcome,
+    leave: Any,
+    values: Mapping[str, Any],
     *,
     failure: Failure | None = None,
     alert_after: int = 0,
-    **values: Any,
 ) -> State:
-    """The fenced UPDATE, and the attempt's record in the same transaction. A cancel asked for wins over going on."""
-    state: Any = to
-    if to in (State.QUEUED, State.SCHEDULED):
-        state = case((jobs.c.cancel_requested.is_(True), State.CANCELLED.value), else_=to.value)
-        values["finished_at"] = case((jobs.c.cancel_requested.is_(True), at()), else_=jobs.c.finished_at)
+    """Run the fenced UPDATE, and record the attempt in the same transaction. Raises LostClaim."""
     with begin() as connection:
-        row = connection.execute(
-            update(jobs)
-            .where(mine(claim))
-            .values(state=state, epoch=jobs.c.epoch + 1, **{**NOT_HELD, **values})
-            .returning(jobs.c.state, jobs.c.attempt)
-        ).one_or_none()
+        row = connection.execute(leave, {**this(claim), **values}).one_or_none()
         if row is None:
             raise LostClaim(f"job {claim.job_id}: epoch {claim.epoch} is no longer the running one")
-        record_attempt(connection, claim, outcome, failure.traceback if failure else None)
+        connection.execute(
+            _ATTEMPT,
+            {
+                "job_id": claim.job_id,
+                "epoch": claim.epoch,
+                "number": claim.attempt + 1,
+                "worker": claim.worker,
+                "engine": claim.engine,
+                "started_at": claim.claimed_at,
+                "outcome": outcome,
+                "error": failure.traceback if failure else None,
+            },
+        )
         if failure is not None:
             raise_alert(connection, claim, failure, State(row.state), row.attempt, alert_after)
     return State(row.state)
-
-
-def record_attempt(connection: Connection, claim: Claim, outcome: Outcome, error: str | None) -> None:
-    connection.execute(
-        insert(attempts).values(
-            job_id=claim.job_id,
-            epoch=claim.epoch,
-            number=claim.attempt + 1,
-            worker=claim.worker,
-            engine=claim.engine,
-            started_at=claim.claimed_at,
-            ended_at=at(),
-            outcome=outcome,
-            error=error,
-        )
-    )

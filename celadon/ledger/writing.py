@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Float,
+    String,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from celadon.errors import KeyConflict
@@ -31,12 +46,56 @@ def paused() -> Any:
     )
 
 
-def is_paused(connection: Connection, queue: str, name: str) -> bool:
-    held = or_(
-        and_(switches.c.kind == "queue", switches.c.name == queue),
-        and_(switches.c.kind == "job", switches.c.name == name),
+# The statements of the busy paths are built once: building one costs more than running it.
+_STATE: Any = bindparam("b_state", type_=String)
+_NEW_QUEUED = State.QUEUED.value == _STATE
+_INSERT = (
+    insert(jobs)
+    .values(
+        **{
+            name: bindparam(f"b_{name}", type_=jobs.c[name].type)
+            for name in (
+                "id",
+                "name",
+                "queue",
+                "payload",
+                "size",
+                "priority",
+                "tenant",
+                "scope",
+                "trace",
+                "max_attempts",
+            )
+        },
+        schedule=bindparam("b_schedule", type_=jobs.c.schedule.type),
+        due=bindparam("b_due", type_=jobs.c.due.type),
+        created_at=at(),
+        expires_at=at(bindparam("b_expires_in_s", type_=Float)),
+        run_at=func.coalesce(at(bindparam("b_delay_s", type_=Float)), bindparam("b_run_at", type_=jobs.c.run_at.type)),
+        state=case(
+            (
+                and_(
+                    State.QUEUED.value == _STATE,
+                    exists().where(
+                        switches.c.paused.is_(True),
+                        or_(
+                            and_(switches.c.kind == "queue", switches.c.name == bindparam("b_queue")),
+                            and_(switches.c.kind == "job", switches.c.name == bindparam("b_name")),
+                        ),
+                    ),
+                ),
+                State.WAITING.value,
+            ),
+            else_=_STATE,
+        ),
+        # What goes into `queued` gets its `send_due` in the same statement. The submitter sends it itself, so a resend
+        # is due only if nobody has claimed it by then.
+        send_due=case((State.QUEUED.value == _STATE, at(bindparam("b_resend_after_s", type_=Float))), else_=None),
+        queued_at=case((State.QUEUED.value == _STATE, at()), else_=None),
+        sends=1,
     )
-    return connection.execute(select(1).where(switches.c.paused.is_(True), held)).first() is not None
+    .returning(jobs.c.state)
+)
 
 
 def insert_job(connection: Connection, new: NewJob) -> tuple[str, State, bool]:
@@ -49,39 +108,15 @@ def insert_job(connection: Connection, new: NewJob) -> tuple[str, State, bool]:
         if first is not None:
             state = connection.execute(select(jobs.c.state).where(jobs.c.id == first)).scalar()
             return first, State(state) if state else State.SUCCEEDED, False
-    state = new.state
-    if state == State.QUEUED and is_paused(connection, new.queue, new.name):
-        state = State.WAITING
-    connection.execute(insert(jobs).values(**row_of(new, state)))
-    return new.id, state, True
+    facts = {f"b_{name}": getattr(new, name) for name in _FROM_NEW}
+    stored = connection.execute(_INSERT, {**facts, "b_resend_after_s": settings().resend_after_s}).scalar_one()
+    return new.id, State(stored), True
 
 
-def row_of(new: NewJob, state: State) -> dict[str, Any]:
-    """The columns of a new job. What goes into `queued` gets its `send_due` in the same statement."""
-    row: dict[str, Any] = {
-        "id": new.id,
-        "name": new.name,
-        "queue": new.queue,
-        "state": state,
-        "payload": dict(new.payload),
-        "size": new.size,
-        "priority": new.priority,
-        "tenant": new.tenant,
-        "scope": new.scope,
-        "trace": new.trace,
-        "max_attempts": new.max_attempts,
-        "created_at": at(),
-        "schedule": new.schedule,
-        "due": new.due,
-    }
-    if new.expires_in_s is not None:
-        row["expires_at"] = at(new.expires_in_s)
-    if state == State.SCHEDULED:
-        row["run_at"] = at(new.delay_s) if new.delay_s is not None else new.run_at
-    if state == State.QUEUED:
-        # The submitter sends it itself, so a resend is due only if nobody has claimed it by then.
-        row |= {"send_due": at(settings().resend_after_s), "sends": 1, "queued_at": at()}
-    return row
+_FROM_NEW = (
+    "id", "name", "queue", "state", "payload", "size", "priority", "tenant", "scope", "trace", "max_attempts",
+    "schedule", "due", "expires_in_s", "delay_s", "run_at",
+)  # fmt: skip
 
 
 def _take_key(connection: Connection, new: NewJob) -> str | None:

@@ -1,4 +1,4 @@
-"""Writes settings.md from the settings class: `python docs/reference/generate_settings.py`. A test compares them."""
+"""Writes settings.md from the settings class (`make reference`). A test compares the two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = HERE.parents[1]
 HEAD = """# Settings
 
 Every setting is an environment variable. A value that can't be used stops the process at its start, with a message
-that names the variable. This page is written by `docs/reference/generate_settings.py`.
+that names the variable. This page is written from the code by `make reference`.
 
 | variable | default | meaning |
 |---|---|---|

@@ -114,9 +114,7 @@ class OrderLine(Base):
 class Invoice(Base):
     __tablename__ = "invoices"
 
-    order_number: Mapped[int] = mapped_column(
-        ForeignKey("orders.number"), primary_key=True, autoincrement=False
-    )
+    order_number: Mapped[int] = mapped_column(ForeignKey("orders.number"), primary_key=True, autoincrement=False)
     number: Mapped[str] = mapped_column(String(32), unique=True)
     pdf: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     sha256: Mapped[str] = mapped_column(String(64))

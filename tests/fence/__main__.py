@@ -61,7 +61,7 @@ def play(folder: Path, ledger: str, seeds: list[int], finished: figures.Finished
     done: dict[int, dict[str, float]] = {}
     with world(scratch(folder), ledger) as made:
         for seed in seeds:
-            played = Round(made, plan(seed)).play()
+            played = Round(made, plan(seed, ledger)).play()
             done[seed] = finished.add(seed, ledger, played)
             print(
                 f"seed={seed} ledger={ledger} {'clean' if played.verdict.clean else 'BROKEN'} "

@@ -7,7 +7,7 @@ from typing import Any
 import celeryconfig as project
 from celeryconfig import *  # noqa: F403
 
-imports = ("tests.fence.jobs",)
+imports = ("tests.fence.jobs", "tests.fence.sabotage")
 migrations = ()
 beat_schedule: dict[str, Any] = {}
 task_routes = {"fence.sync": {"queue": "data_sync"}, "fence.*": {"queue": "default"}}

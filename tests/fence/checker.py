@@ -250,6 +250,8 @@ def _arrows(evidence: Evidence, verdict: Verdict) -> None:
                 verdict.object("bad_arrows", f"the epoch must rise, {told}")
             if not moved and arrow.new_state == State.RUNNING:
                 verdict.object("bad_arrows", f"claimed while running, {told}")
+            if not moved and arrow.new_state in FINAL:
+                verdict.object("bad_arrows", f"ended once more, {told}")
         last[arrow.job_id] = (arrow.new_state, arrow.new_epoch)
     for job in evidence.jobs:
         if last.get(job.id) != (job.state, job.epoch):

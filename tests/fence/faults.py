@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Faults:
 
     def prepare(self) -> None:
         """Begin a round: nothing armed, nothing taken."""
-        for name in ("armed", "taken", "struck", "frozen"):
+        for name in ("armed", "taken", "struck", "frozen", "ghosts"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
             for file in (self.folder / name).iterdir():
                 file.unlink()
@@ -74,6 +75,21 @@ class Faults:
         files = sorted((self.folder / "taken").iterdir())
         return [(file.name.rpartition("@")[0], file.read_text()) for file in files]
 
+    @contextlib.contextmanager
+    def haunting(self, label: str) -> Iterator[None]:
+        """Around the time in which a run loses its claim and does not know it: its successor waits (see `exorcise`)."""
+        ghost = self.folder / "ghosts" / label
+        ghost.write_text(str(os.getpid()))
+        yield
+        ghost.unlink(missing_ok=True)
+
+    def exorcise(self, label: str, at_most_s: float = 2 * BEYOND_LEASE_S) -> None:
+        """Let the run that lost this job come back first, so that both are at their commits at the same time."""
+        ghost = self.folder / "ghosts" / label
+        deadline = time.monotonic() + at_most_s
+        while ghost.exists() and ghost.read_text() != str(os.getpid()) and time.monotonic() < deadline:
+            time.sleep(0.005)
+
     def freeze(self, pid: int) -> None:
         """Stop a process, leaving word for whoever is to continue it."""
         (self.folder / "frozen" / str(pid)).touch()
@@ -92,17 +108,20 @@ class Faults:
         return still
 
 
-def strike(action: str, faults: Faults) -> None:
+def strike(action: str, faults: Faults, label: str) -> None:
     """Do to this process what `action` says. Returns only from a freeze, or when another process was meant."""
     if action == KILL:
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == KILL_PARENT:
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(BEYOND_LEASE_S)  # The orphan works on, and comes to its commit when its claim is long gone.
+        with faults.haunting(label):
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(BEYOND_LEASE_S)  # The orphan works on, and comes to its commit when its claim is long gone.
     elif action == FREEZE:
-        faults.freeze(os.getpid())
+        with faults.haunting(label):
+            faults.freeze(os.getpid())
     elif action == FREEZE_WITH_PARENT:
-        faults.freeze(os.getppid())
-        faults.freeze(os.getpid())
+        with faults.haunting(label):
+            faults.freeze(os.getppid())
+            faults.freeze(os.getpid())
     else:
         raise ValueError(f"no such action: {action}")

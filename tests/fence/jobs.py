@@ -54,6 +54,7 @@ def begin(label: str) -> int:
     """Tell of the run; returns the epoch it runs under, which becomes part of the job's result."""
     claim = edges.running()
     history.append(HISTORY, "start", label=label, job_id=claim.job_id, epoch=claim.epoch, by=claim.engine)
+    edges.FAULTS.exorcise(label)
     edges.passing("between_steps", label)
     return int(claim.epoch)
 

@@ -25,6 +25,8 @@ COMMITTED = {
 }
 OUTSIDE = {name: frozenset({"mail"} if name == "fence.order" else ()) for name in COMMITTED}
 
+FROZEN_IN_COMMIT = ("default.before_commit", FREEZE)
+
 # Faults that a process inflicts on itself: kind -> (edge, action) pairs, one of which is drawn.
 AT_EDGES: dict[str, tuple[tuple[str, str], ...]] = {
     "submitter_killed_before_insert": (("submitter.before_insert", KILL),),
@@ -45,14 +47,18 @@ AT_EDGES: dict[str, tuple[tuple[str, str], ...]] = {
     "worker_killed_in_outside_step": (("default.outside", KILL), ("default.after_outside", KILL)),
     "worker_killed_before_finish": (("default.before_finish", KILL), ("default.before_fail", KILL)),
     "worker_killed_after_finish": (("default.after_finish", KILL), ("default.after_sleep", KILL)),
-    "worker_frozen": (("default.between_steps", FREEZE), ("default.before_finish", FREEZE)),
+    "worker_frozen": (
+        ("default.between_steps", FREEZE),
+        ("default.before_finish", FREEZE),
+        FROZEN_IN_COMMIT,
+    ),
     "prefork_child_killed": (
         ("data_sync.in_step", KILL),
         ("data_sync.before_commit", KILL),
         ("data_sync.after_commit", KILL),
         ("data_sync.before_finish", KILL),
     ),
-    "prefork_parent_killed": (("data_sync.between_steps", KILL_PARENT),),
+    "prefork_parent_killed": (("data_sync.between_steps", KILL_PARENT), ("data_sync.before_finish", KILL_PARENT)),
     "prefork_frozen": (("data_sync.between_steps", FREEZE_WITH_PARENT),),
 }
 
@@ -85,10 +91,15 @@ class Plan:
     strikes: list[Strike] = field(default_factory=list)
 
 
-def plan(seed: int, submissions: int = SUBMISSIONS) -> Plan:
-    """The round of `seed`. Two seeds that follow one another, an even one first, have all kinds of faults."""
+def plan(seed: int, ledger: str, submissions: int = SUBMISSIONS) -> Plan:
+    """The round of `seed`. Two seeds that follow one another, an even one first, have all kinds of faults.
+
+    ledger: `sqlite` or `postgresql`. A process that is frozen in a transaction holds SQLite's only write lock, so
+    nobody could take its claim away; there it is frozen outside of transactions only.
+    """
     dice = random.Random(seed)
-    return Plan(seed, _shares(dice, seed, submissions), sorted(_strikes(dice, seed)))
+    strikes = _strikes(dice, seed, frozen_in_commit=ledger == "postgresql")
+    return Plan(seed, _shares(dice, seed, submissions), sorted(strikes))
 
 
 def _shares(dice: random.Random, seed: int, submissions: int) -> list[list[dict[str, Any]]]:
@@ -129,7 +140,7 @@ def _what(dice: random.Random) -> dict[str, Any]:
     return dict(dice.choices(items, weights)[0])
 
 
-def _strikes(dice: random.Random, seed: int) -> list[Strike]:
+def _strikes(dice: random.Random, seed: int, *, frozen_in_commit: bool) -> list[Strike]:
     """Half of the kinds, the other half for the seed's neighbour; both halves are drawn by the pair."""
     pair = random.Random(f"pair {seed // 2}")
     edges, redis = list(AT_EDGES), list(ON_REDIS)
@@ -137,9 +148,10 @@ def _strikes(dice: random.Random, seed: int) -> list[Strike]:
     pair.shuffle(redis)
     # Redis has five faults for two rounds; the third of the second round is one of the first's again.
     mine = redis[:3] if seed % 2 == 0 else [*redis[3:], redis[0]]
-    strikes = [
-        Strike(_time(dice, kind), kind, *dice.choice(AT_EDGES[kind])) for kind in edges[seed % 2 :: 2]
-    ]
+    strikes = []
+    for kind in edges[seed % 2 :: 2]:
+        choices = [choice for choice in AT_EDGES[kind] if frozen_in_commit or choice != FROZEN_IN_COMMIT]
+        strikes.append(Strike(_time(dice, kind), kind, *dice.choice(choices)))
     strikes += [
         Strike(at + dice.uniform(0, 0.15), kind, lasts=dice.uniform(0.2, 0.4))
         for at, kind in zip((0.5, 1.0, 1.5), mine, strict=True)

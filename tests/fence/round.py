@@ -40,7 +40,13 @@ class Played:
 
 
 class Round:
-    def __init__(self, world: World, plan: Plan) -> None:
+    """Plays one plan in a world.
+
+    settle_s: how long, in seconds, jobs may take after the last submission; what has not ended then is lost.
+    """
+
+    def __init__(self, world: World, plan: Plan, settle_s: float = SETTLE_S) -> None:
+        self.settle_s = settle_s
         self.world = world
         self.plan = plan
         self.dice = random.Random(f"round {plan.seed}")
@@ -89,7 +95,7 @@ class Round:
 
     def settle(self) -> None:
         """Wait until every job has ended, no process is frozen and no run is under way."""
-        deadline = time.monotonic() + SETTLE_S
+        deadline = time.monotonic() + self.settle_s
         while time.monotonic() < deadline:
             self.tend(time.monotonic())
             if self.world.faults.thaw() == 0 and self.all_final() and not self.under_way():
@@ -222,9 +228,9 @@ class Round:
 
     def count_faults(self, events: list[Event], fenced: int) -> None:
         """Faults at edges count when they struck; races and fenced writes when the history has them."""
-        kind_of = {edge: kind for kind, edges in AT_EDGES.items() for edge, _ in edges}
-        for edge, _ in self.world.faults.taken():
-            self.struck[kind_of[edge]] += 1
+        kind_of = {choice: kind for kind, choices in AT_EDGES.items() for choice in choices}
+        for choice in self.world.faults.taken():
+            self.struck[kind_of[choice]] += 1
         rivals: dict[str, set[str]] = defaultdict(set)
         for event in events:
             if event["event"] in ("claimed", "beaten"):

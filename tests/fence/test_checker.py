@@ -153,6 +153,7 @@ def test_what_another_round_left_running_is_a_ghost() -> None:
         (replace(ARROWS[1], new_epoch=0), "the epoch must rise"),
         (replace(ARROWS[2], new_state="running"), "claimed while running"),
         (replace(ARROWS[0], new_state="running"), "born wrongly"),
+        (replace(ARROWS[4], old_state="succeeded"), "ended once more"),
         (replace(ARROWS[3], old_epoch=1), "not where it was left"),
     ],
 )

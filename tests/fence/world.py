@@ -22,9 +22,9 @@ CONFIG = "tests.fence.celeryconfig"
 TIMING = {
     "LEASE_S": "1",
     "RENEW_S": "0.25",
-    "TICK_S": "0.05",
+    "TICK_S": "0.1",
     "RESEND_AFTER_S": "0.5",
-    "RELIEF_POLL_S": "0.1",
+    "RELIEF_POLL_S": "0.2",
     "CONFIRM_MS": "60",
     "INLINE_BUDGET_S": "2",
     "PRESENCE_S": "2",
@@ -49,13 +49,13 @@ class World:
     Args:
         folder: where the history, the faults and the logs go.
         kind: `sqlite` or `postgresql`.
-        config: the module that stands for the operator's file; a sabotaged one in the suite's own test.
+        sabotage: a defect of `tests.fence.sabotage` to put into the platform; for the suite's own test.
     """
 
-    def __init__(self, folder: Path, kind: str, config: str = CONFIG) -> None:
+    def __init__(self, folder: Path, kind: str, sabotage: str = "") -> None:
         self.folder = folder
         self.kind = kind
-        self.config = config
+        self.sabotage = sabotage
         self.faults = Faults(folder / "faults")
         self.history = folder / "history.jsonl"
         self.redis = RedisServer(folder)
@@ -70,7 +70,7 @@ class World:
         self.faults.prepare()
         self.redis.start()
         self.proxy.start()
-        url = Ledgers(self.folder, self._start_postgres).fresh(self.kind, self.config)
+        url = Ledgers(self.folder, self._start_postgres).fresh(self.kind, CONFIG)
         self.engine = create_engine(url)
         observer.lock_at_begin(self.engine)
         observer.install(self.engine)
@@ -115,8 +115,9 @@ class World:
             **os.environ,
             **TIMING,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "CELERY_CONFIG_MODULE": self.config,
+            "CELERY_CONFIG_MODULE": CONFIG,
             "FENCE_DIR": str(self.folder),
+            "FENCE_SABOTAGE": self.sabotage,
             "LEDGER_URL": ledger,
             "BROKER_URL": broker,
             "REDIS_URL": broker,
@@ -124,8 +125,9 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, kind: str, config: str = CONFIG) -> Iterator[World]:
-    made = World(folder, kind, config)
+def world(folder: Path, kind: str, sabotage: str = "") -> Iterator[World]:
+    """A started world, stopped at the end."""
+    made = World(folder, kind, sabotage)
     try:
         made.start()
         yield made

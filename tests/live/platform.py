@@ -137,6 +137,14 @@ class Platform:
             within,
         )
 
+    def attempts_are(self, job_id: str, *outcomes: str, within: float = 10) -> None:
+        """Wait until the job's attempts have exactly these outcomes."""
+        eventually(
+            f"the attempts of {job_id} are {outcomes}, not {self.attempts(job_id)}",
+            lambda: self.attempts(job_id) == list(outcomes),
+            within,
+        )
+
     def reached(self, name: str, times: int = 1, within: float = 15) -> list[int]:
         """Wait until jobs have come to a gate so often; returns the processes."""
         return eventually(
@@ -144,3 +152,25 @@ class Platform:
             lambda: pids if len(pids := self.gates.reached(name)) >= times else [],
             within,
         )
+
+
+class Warm(Platform):
+    """A deployment that many tests share: Beat, a producer, and one worker for each lane."""
+
+    def start(self) -> None:
+        self.beat()
+        self.lanes = {lane: self.worker(lane) for lane in ("default", "data_sync", "scheduled")}
+        Workers(*self.lanes.values()).start()
+        self.call = self.caller()
+
+    def mend(self) -> None:
+        """Start what a test has killed or stopped."""
+        dead = [node for node in self.lanes.values() if node.container.status != "running"]
+        if dead:
+            Workers(*dead).start()
+
+    def again(self, lane: str) -> Worker:
+        """Start a lane's dead worker again, as a supervisor would; returns when it consumes."""
+        node = self.lanes[lane]
+        Workers(node).start()
+        return node

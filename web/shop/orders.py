@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from datetime import datetime
 from uuid import UUID
 
-from flask import Response, abort, render_template, send_file
+from flask import Response, abort, render_template
 
 from celadon.ledger import session
 from services.orders import invoice as invoices
@@ -61,4 +60,4 @@ def invoice(order_id: UUID) -> Response:
         if found is None:
             abort(404, "The invoice of this order is not written yet.")
         name, pdf = f"celadon-invoice-{found.number}.pdf", found.pdf
-    return send_file(io.BytesIO(pdf), "application/pdf", as_attachment=True, download_name=name)
+    return Response(pdf, mimetype="application/pdf", headers={"Content-Disposition": f'attachment; filename="{name}"'})

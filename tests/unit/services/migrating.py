@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
 
 import services.migrations
@@ -24,7 +24,7 @@ def downgrade(connection: Connection) -> None:
             script.module.downgrade()
 
 
-def _scripts() -> list:
+def _scripts() -> list[Script]:
     """Newest first."""
     folder = Path(services.migrations.__path__[0])
     return list(ScriptDirectory(str(folder)).walk_revisions())

@@ -53,7 +53,8 @@ class MemorySteps:
 
     @contextmanager
     def independent(self) -> Iterator[None]:
-        self._collected = failed = []
+        failed: list[Exception] = []
+        self._collected = failed
         try:
             yield
         finally:

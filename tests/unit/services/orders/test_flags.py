@@ -5,6 +5,8 @@ from uuid import uuid4
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
 
@@ -46,9 +48,7 @@ def test_a_late_writer_takes_no_flag_back(client) -> None:
 
 
 @pytest.mark.parametrize("harm", ["missing", "stale"])
-def test_a_hash_that_lacks_something_is_mended_from_sql(
-    begin: Begin, placed: Place, client, harm: str
-) -> None:
+def test_a_hash_that_lacks_something_is_mended_from_sql(begin: Begin, placed: Place, client, harm: str) -> None:
     # Given an order whose mail is sent, and a hash that does not say so
     order, flags = placed(), Flags(client)
     if harm == "stale":
@@ -79,7 +79,7 @@ def test_all_recent_hashes_come_back_after_a_wipe(begin: Begin, placed: Place, c
 
 
 def test_without_redis_nothing_fails_and_one_line_says_so(begin: Begin, placed: Place) -> None:
-    away = redis.Redis(port=1, socket_connect_timeout=0.1, retry=None)
+    away = redis.Redis(port=1, retry=Retry(NoBackoff(), 0))
     order = placed()
     with begin() as session:
         view = load(session, order.id)

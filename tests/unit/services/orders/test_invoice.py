@@ -56,9 +56,7 @@ def test_the_same_order_gives_the_same_bytes(name: str, monkeypatch: pytest.Monk
 
 def test_an_order_with_many_lines_spreads_over_pages() -> None:
     order = order_of("Mina Ito")
-    many = tuple(
-        LineView(sku=f"S{i}", name=f"Thing {i}", quantity=1, unit_price_cents=100) for i in range(50)
-    )
+    many = tuple(LineView(sku=f"S{i}", name=f"Thing {i}", quantity=1, unit_price_cents=100) for i in range(50))
 
     pdf = render(OrderView(**{**vars(order), "lines": many}))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -13,10 +14,10 @@ from services.orders.place import Line, place
 from services.orders.view import load
 
 Begin = sessionmaker[Session]
-GOOD = {"name": "Mina Ito", "email": "mina@example.com", "lines": [Line("BOWL-TEA", 2)]}
+GOOD: dict[str, Any] = {"name": "Mina Ito", "email": "mina@example.com", "lines": [Line("BOWL-TEA", 2)]}
 
 
-def problems_of(session: Session, **changes: object) -> dict[str, str]:
+def problems_of(session: Session, **changes: Any) -> dict[str, str]:
     with pytest.raises(InvalidOrder) as caught:
         place(session, **{**GOOD, **changes})
     return {each.field: each.message for each in caught.value.problems}

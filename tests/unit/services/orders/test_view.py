@@ -20,9 +20,7 @@ class Step:
     last_attempt_at: datetime | None = NOON
 
 
-def test_an_order_reads_as_json_with_every_name_of_its_flags(
-    begin: sessionmaker[Session], placed: Place
-) -> None:
+def test_an_order_reads_as_json_with_every_name_of_its_flags(begin: sessionmaker[Session], placed: Place) -> None:
     order = placed(BOWL_TEA=2)
     with begin.begin() as session:
         get_order(session, order.id).raise_flag("inventory_processed", NOON)

@@ -97,9 +97,7 @@ def test_a_retry_does_only_what_failed_before(shop: Shop, placed: Place) -> None
     assert len(shop.sink.messages) == 1
 
 
-def test_a_dead_redis_fails_no_step(
-    begin: Begin, mail_sink: MailSink, own_redis: RedisServer, placed: Place
-) -> None:
+def test_a_dead_redis_fails_no_step(begin: Begin, mail_sink: MailSink, own_redis: RedisServer, placed: Place) -> None:
     order = placed()
     with own_redis.client() as client:
         own_redis.kill()

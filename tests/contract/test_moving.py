@@ -1,0 +1,148 @@
+"""The scheduler's moves for many rows at once: what is due, held, expired or parked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from celadon.ledger import moving, switches
+from celadon.ledger.db import at
+from celadon.states import State
+from tests.contract.given import NAME, a_claim, a_job, a_job_that_is, change, race, row
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+QUEUES, NAMES = ["default"], [NAME]
+
+
+def due(**facts: object) -> str:
+    job_id = a_job(state=State.SCHEDULED, delay_s=3600.0, **facts)
+    change(job_id, run_at=at(-1))
+    return job_id
+
+
+def queued_and_unsent(job_id: str) -> bool:
+    """Queued, and the broker is to be told of it now."""
+    kept = row(job_id)
+    return kept.state == State.QUEUED and kept.sends == 0 and kept.send_due <= now()
+
+
+def now() -> datetime:
+    return row(a_job()).created_at
+
+
+def test_what_is_due_is_promoted_to_be_sent_and_the_rest_stays():
+    late, early = due(), a_job(state=State.SCHEDULED, delay_s=3600.0)
+
+    assert moving.promote() == 1
+
+    assert queued_and_unsent(late)
+    assert row(early).state == State.SCHEDULED
+
+
+def test_what_is_due_first_is_promoted_first():
+    later, sooner = due(), due()
+    change(sooner, run_at=at(-60))
+
+    assert moving.promote(limit=1) == 1
+
+    assert (row(sooner).state, row(later).state) == (State.QUEUED, State.SCHEDULED)
+
+
+def test_what_is_due_but_paused_waits_and_is_released_when_resumed():
+    job_id = due()
+    switches.turn("job", NAME, paused=True)
+
+    assert moving.promote() == 1
+    assert row(job_id).state == State.WAITING
+    assert moving.release() == 0
+
+    switches.turn("job", NAME, paused=False)
+    assert moving.release() == 1
+    assert queued_and_unsent(job_id)
+
+
+def test_only_a_queued_job_is_held_or_parked():
+    for state in State:
+        job_id = a_job_that_is(state)
+
+        assert moving.hold(job_id) is (state == State.QUEUED)
+        assert row(job_id).state == (State.WAITING if state == State.QUEUED else state)
+
+        job_id = a_job_that_is(state)
+
+        assert moving.park(job_id) is (state == State.QUEUED)
+        assert row(job_id).state == (State.PARKED if state == State.QUEUED else state)
+        assert row(job_id).send_due is None
+
+
+def test_parked_jobs_come_back_when_a_worker_knows_their_name():
+    known, unknown = a_job_that_is(State.PARKED), a_job_that_is(State.PARKED, "contract.other")
+
+    assert moving.unpark(set()) == 0
+    assert moving.unpark({NAME, "contract.third"}) == 1
+
+    assert queued_and_unsent(known)
+    assert row(unknown).state == State.PARKED
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_was_not_claimed_in_time_expires_and_nothing_else(state):
+    job_id = a_job_that_is(state)
+    change(job_id, expires_at=at(-1))
+    may_expire = state in (State.SCHEDULED, State.WAITING, State.QUEUED, State.PARKED)
+
+    assert moving.expire() == int(may_expire)
+
+    kept = row(job_id)
+    assert kept.state == (State.CANCELLED if may_expire else state)
+    if may_expire:
+        assert (kept.error_kind, kept.send_due) == ("expired", None)
+        assert kept.finished_at is not None
+
+
+def test_what_expires_later_does_not_expire_now():
+    job_id = a_job(expires_in_s=60.0)
+
+    assert moving.expire() == 0
+    assert row(job_id).state == State.QUEUED
+
+
+def test_relief_finds_queued_jobs_by_priority_and_age():
+    first, second = a_job(), a_job()
+    urgent = a_job(priority=5)
+
+    assert moving.queued_ids(QUEUES, NAMES, 10) == [(urgent, NAME), (first, NAME), (second, NAME)]
+    assert moving.queued_ids(QUEUES, NAMES, 1) == [(urgent, NAME)]
+
+
+def test_relief_finds_nothing_that_it_could_not_claim_or_run():
+    a_claim()
+    a_job("contract.unknown")
+    a_job(queue="data_sync")
+    change(a_job(expires_in_s=60.0), expires_at=at(-1))
+    assert moving.queued_ids(QUEUES, NAMES, 10) == []
+
+    a_job()
+    switches.turn("queue", "default", paused=True)
+    assert moving.queued_ids(QUEUES, NAMES, 10) == []
+
+
+def test_several_schedulers_share_the_moves_without_moving_a_row_twice():
+    for _ in range(12):
+        due()
+
+    assert sum(race(4, lambda _: moving.promote(limit=4))) <= 12
+    while moving.promote():
+        pass
+
+    assert len(moving.queued_ids(QUEUES, NAMES, 20)) == 12
+
+
+def test_a_move_takes_no_more_rows_than_its_limit():
+    for _ in range(5):
+        due()
+
+    assert moving.promote(limit=3) == 3
+    assert moving.promote(limit=3) == 2

@@ -1,0 +1,167 @@
+"""What is kept of finished jobs: by count, age and bytes; their keys and business marks outlive them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from celadon.ledger import alerts as alert_rows
+from celadon.ledger import claims, marks, retention
+from celadon.ledger.db import at
+from celadon.ledger.tables import alerts, attempts, jobs, keys, steps
+from celadon.states import State
+from tests.contract.given import (
+    FAILURE,
+    LEASE_S,
+    NAME,
+    a_claim,
+    a_job,
+    a_job_that_is,
+    change,
+    count,
+    new_job,
+    row,
+    store,
+)
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+AGES = timedelta(days=7)
+
+
+def finished(age_s: float = 0, size: int = 10, **facts: object) -> str:
+    """A job that succeeded so many seconds ago."""
+    claim = a_claim(**facts)
+    claims.finish(claim, None)
+    change(claim.job_id, finished_at=at(-age_s), size=size)
+    return claim.job_id
+
+
+def left() -> set[str]:
+    return {job_id for job_id in KNOWN if count(jobs, jobs.c.id == job_id)}
+
+
+KNOWN: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known() -> None:
+    KNOWN.clear()
+
+
+def known(*ids: str) -> list[str]:
+    KNOWN.extend(ids)
+    return list(ids)
+
+
+def test_the_newest_are_kept_and_those_beyond_the_count_go():
+    ids = known(*[finished(age_s=age) for age in (50, 10, 40, 20, 30)])
+
+    assert retention.prune(NAME, keep=2, keep_for=AGES, keep_bytes=None) == 3
+
+    assert left() == {ids[1], ids[3]}
+
+
+def test_what_is_too_old_goes_however_few_there_are():
+    young, old = known(finished(age_s=60), finished(age_s=3700))
+
+    assert retention.prune(NAME, keep=100, keep_for=timedelta(hours=1), keep_bytes=None) == 1
+
+    assert left() == {young} != {old}
+
+
+def test_what_is_beyond_the_bytes_goes_oldest_first_but_the_newest_stays_always():
+    ids = known(*[finished(age_s=age, size=100) for age in (10, 20, 30, 40)])
+
+    assert retention.prune(NAME, keep=100, keep_for=AGES, keep_bytes=250) == 2
+    assert left() == set(ids[:2])
+
+    assert retention.prune(NAME, keep=100, keep_for=AGES, keep_bytes=1) == 1
+    assert left() == {ids[0]}
+
+
+def test_the_size_of_a_job_is_that_of_its_payload_and_result():
+    claim = a_claim()
+
+    claims.finish(claim, "x" * 98, 100)
+
+    assert row(claim.job_id).size == 2 + 100
+
+
+def test_each_name_has_a_keep_of_its_own():
+    mine, others = known(finished(), finished(name="contract.other"))
+
+    retention.prune(NAME, keep=0, keep_for=AGES, keep_bytes=None)
+
+    assert left() == {others} != {mine}
+    assert retention.names() == ["contract.other"]
+
+
+def test_only_succeeded_and_cancelled_jobs_are_removed():
+    kept = []
+    for state in State:
+        job_id = a_job_that_is(state)
+        change(job_id, finished_at=at(-(10**7)))
+        kept += known(job_id) if state not in (State.SUCCEEDED, State.CANCELLED) else []
+
+    assert retention.prune(NAME, keep=0, keep_for=timedelta(0), keep_bytes=0) == 2
+
+    assert left() == set(kept)
+
+
+def test_a_removed_job_takes_its_attempts_and_its_own_marks_along():
+    claim = a_claim()
+    marks.start(claim, "step", "key", LEASE_S)
+    claims.finish(claim, None)
+    assert (count(attempts), count(steps)) == (1, 1)
+
+    retention.prune(NAME, keep=0, keep_for=AGES, keep_bytes=None)
+
+    assert (count(jobs), count(attempts), count(steps)) == (0, 0, 0)
+
+
+def test_marks_under_a_business_key_outlive_the_job():
+    claim = a_claim(scope="order:1")
+    marks.start(claim, "step", "key", LEASE_S)
+    claims.finish(claim, None)
+
+    retention.prune(NAME, keep=0, keep_for=AGES, keep_bytes=None)
+
+    assert list(marks.step_views("order:1")) == ["step"]
+
+
+def test_a_key_outlives_its_job_and_still_gives_its_id():
+    claim = a_claim(key="k", payload_hash="h")
+    claims.finish(claim, None)
+
+    retention.prune(NAME, keep=0, keep_for=AGES, keep_bytes=None)
+
+    assert count(keys) == 1
+    assert store(new_job(key="k", payload_hash="h")) == (claim.job_id, State.SUCCEEDED, False)
+    assert count(jobs) == 0
+
+
+def test_an_alert_that_was_not_sent_yet_outlives_its_job():
+    for sent in (True, False):
+        claim = a_claim()
+        claims.fail(claim, FAILURE, retry_in_s=0, alert_after=1)
+        if sent:
+            alert_rows.mark_sent(alert_rows.unsent()[0].id)
+        change(claim.job_id, state=State.SUCCEEDED, finished_at=at())
+
+    retention.prune(NAME, keep=0, keep_for=AGES, keep_bytes=None)
+
+    assert count(alerts) == count(alerts, alerts.c.sent_at.is_(None)) == 1
+
+
+def test_a_large_leftover_is_removed_in_batches(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(5):
+        finished()
+    a_job()
+
+    removed = [retention.prune(NAME, keep=0, keep_for=AGES, keep_bytes=None) for _ in range(4)]
+
+    assert removed == [2, 2, 1, 0]
+    assert count(jobs) == 1

@@ -1,0 +1,50 @@
+"""A short, seeded part of the fence suite; `make fence` plays hundreds of rounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import need
+from tests.fence.plan import KINDS, plan
+from tests.fence.round import Round
+from tests.fence.world import World, world
+from tests.servers import PostgresServer
+
+# Two neighbours have every kind of fault armed between them, but who passes an edge in so few rounds is chance:
+# what must be asked of two rounds is that most struck. A long run asks for all.
+PAIR = (2, 3)
+MOST = len(KINDS) * 2 // 3
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
+def test_two_rounds_under_faults_lose_nothing_and_double_nothing(ledger: str, tmp_path: Path) -> None:
+    if ledger == "postgresql":
+        need(PostgresServer).remove()
+    struck: Counter[str] = Counter()
+    with world(tmp_path, ledger) as made:
+        for seed in PAIR:
+            played = Round(made, plan(seed, ledger)).play()
+            struck += played.faults
+            assert played.verdict.findings == []
+            assert played.verdict.submissions == 200
+    assert len(struck) >= MOST, f"only {sorted(struck)} struck"
+
+
+def defects_seen(made: World, seeds: tuple[int, ...], count: str) -> int:
+    """Play until the judge objects as it should, at most all seeds."""
+    for seed in seeds:
+        seen = getattr(Round(made, plan(seed, made.kind), settle_s=8).play().verdict, count)
+        if seen:
+            return int(seen)
+    return 0
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize(("defect", "count"), [("unfenced", "stale_commits"), ("no_reaper", "lost")])
+def test_a_platform_with_a_defect_does_not_pass(defect: str, count: str, tmp_path: Path) -> None:
+    with world(tmp_path, "sqlite", sabotage=defect) as made:
+        assert defects_seen(made, (2, 3, 4), count) > 0

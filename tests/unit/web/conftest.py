@@ -1,0 +1,80 @@
+"""The real application over a real ledger. The broker is switched off, so that jobs run in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import celadon.redis
+from celadon.ledger import db, session
+from celadon.settings import settings
+from services.orders.model import Product
+from tests.ledgers import Ledgers
+from tests.servers import MailSink, RedisServer
+from web import create_app
+
+Configure = Callable[..., None]
+Client = Any  # Flask's test client, whose answers are typed as if their JSON could be missing.
+
+BOTH = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+"""Runs a test on both databases; without it SQLite is enough."""
+
+
+@pytest.fixture
+def kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+    """Sets settings for this process by their names, in place of those of the environment."""
+
+    def change(**changes: object) -> None:
+        for name, value in changes.items():
+            monkeypatch.setenv(name.upper(), str(value))
+        _forget()
+
+    yield change
+    monkeypatch.undo()
+    _forget()
+
+
+def _forget() -> None:
+    settings.cache_clear()
+    db.reset()
+    celadon.redis.reset()
+
+
+@pytest.fixture
+def app(configure: Configure, ledgers: Ledgers, kind: str, redis_server: RedisServer, mail_sink: MailSink) -> Flask:
+    configure(
+        ledger_url=ledgers.fresh(kind),
+        broker_url=redis_server.url,
+        redis_url="",
+        smtp_url=mail_sink.url,
+        use_broker="false",
+    )
+    return create_app()
+
+
+@pytest.fixture
+def client(app: Flask) -> Client:
+    return app.test_client()
+
+
+@pytest.fixture
+def stock(app: Flask) -> Callable[[str], int]:
+    def left(sku: str) -> int:
+        with session(read_only=True) as own:
+            return own.get_one(Product, sku).stock
+
+    return left
+
+
+def wish(**changes: Any) -> dict[str, Any]:
+    """An order as a program sends it."""
+    customer = {"name": "Mina Ito", "email": "mina@example.com"}
+    return {"customer": customer, "lines": [{"sku": "BOWL-TEA", "quantity": 2}], **changes}
