@@ -34,6 +34,12 @@ def send() -> None:
     app.send_task("stock.noop", kwargs=PAYLOAD)
 
 
+def worker(*words: str) -> list[str]:
+    """The command line of a worker, without the chatter between workers that ours leave out too."""
+    celery = [sys.executable, "-m", "celery", "-A", "benchmarks.stock", "worker"]
+    return [*celery, "--without-gossip", "--without-mingle", "--loglevel", "WARNING", *words]
+
+
 class Producer:
     """A process of its own that sends when it is told to, because a send without a limit can't be ended otherwise."""
 

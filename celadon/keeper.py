@@ -40,7 +40,6 @@ class Keeper:
         self._runs: dict[tuple[str, int], Running] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
         self.on_timeout = on_timeout
 
     def add(self, run: Running) -> None:
@@ -66,7 +65,7 @@ class Keeper:
         following = time.monotonic() + every
         while True:
             # Deadlines are looked at often, leases are renewed every RENEW_S.
-            self._wake.wait(min(0.25, every))
+            time.sleep(min(0.25, every))
             try:
                 self._end_overdue()
                 if time.monotonic() >= following:

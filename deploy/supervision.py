@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from xmlrpc.client import Fault, ServerProxy
@@ -90,7 +91,10 @@ class Supervisor:
         return pid
 
     def stop(self) -> None:
-        """Stop everything, each within its grace: first whoever uses the servers, then the servers."""
+        """Stop everything, each within its grace: first whoever uses the servers, then the servers.
+
+        A second Ctrl-C meanwhile, or anything else that goes wrong, kills what is left: nothing is left behind.
+        """
         process = self._process
         if process is None:
             return
@@ -99,12 +103,21 @@ class Supervisor:
                 self._drain()
                 process.send_signal(signal.SIGTERM)
             process.wait(2 * _MARGIN_S + max(program.grace_s for program in self.stack.programs()))
+        except BaseException:
+            self._kill_all(process)
+            raise
         finally:
-            if self.running:
-                process.kill()
-                process.wait()
             self._process = None
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _kill_all(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL, first to supervisord, which would start its programs again, then to each program's group."""
+        pids = [pid for name in self.names() if (pid := self.pid(name))] if self.running else []
+        process.kill()
+        process.wait()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
     def _drain(self) -> None:
         """Ask all but the servers to end, at the same time rather than one after the other."""

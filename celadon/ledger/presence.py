@@ -47,14 +47,14 @@ def appear(worker: Worker) -> None:
         )
 
 
-def beat(worker_id: str, *, lost_slots: int = 0, stopping: bool = False) -> bool:
+def beat(worker_id: str, *, lost_slots: int = 0, dropped: int = 0, stopping: bool = False) -> bool:
     """Say that the worker is alive. False: its row is gone, so it has to appear again."""
     with begin() as connection:
         return bool(
             connection.execute(
                 update(workers)
                 .where(workers.c.id == worker_id)
-                .values(last_seen=at(), lost_slots=lost_slots, stopping=stopping)
+                .values(last_seen=at(), lost_slots=lost_slots, dropped=dropped, stopping=stopping)
             ).rowcount
         )
 

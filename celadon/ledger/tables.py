@@ -215,6 +215,7 @@ workers = Table(
     Column("started_at", Instant, nullable=False),
     Column("last_seen", Instant, nullable=False, index=True),
     Column("lost_slots", Integer, nullable=False, server_default="0"),
+    Column("dropped", Integer, nullable=False, server_default="0"),  # Messages of ours that named no job.
     Column("stopping", Boolean, nullable=False, server_default=text("false")),
 )
 

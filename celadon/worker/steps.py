@@ -15,7 +15,7 @@ from celadon.errors import LedgerUnavailable, LostClaim
 from celadon.keeper import Keeper
 from celadon.ledger import claims, moving, presence
 from celadon.settings import settings
-from celadon.worker import slots, solo
+from celadon.worker import slots, solo, work
 from celadon.worker.children import Children, Reporter
 from celadon.worker.post import Post, post
 from celadon.worker.relief import Relief
@@ -76,7 +76,9 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             try:
                 if not there:
                     presence.appear(here)
-                there = presence.beat(here.id, lost_slots=slots.lost(), stopping=drain.draining())
+                there = presence.beat(
+                    here.id, lost_slots=slots.lost(), dropped=work.dropped(), stopping=drain.draining()
+                )
             except LedgerUnavailable as error:
                 log.warning("worker.ledger_away", error=str(error))
             except Exception:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from celadon import logs
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import moving
@@ -12,6 +14,21 @@ from celadon.worker import slots, solo
 from celadon.worker.post import post
 
 log = logs.get("celadon.worker")
+
+_lock = threading.Lock()
+_dropped = 0
+
+
+def dropped() -> int:
+    """How many messages of ours named a job that is not in the ledger. In a prefork worker its children log them."""
+    return _dropped
+
+
+def _drop(job_id: str) -> None:
+    global _dropped
+    with _lock:
+        _dropped += 1
+    log.warning("message.without_job", job_id=job_id)
 
 
 def work(job_id: str, *, pickup: bool = False) -> None:
@@ -31,7 +48,7 @@ def work(job_id: str, *, pickup: bool = False) -> None:
             return
         why = ran.why
         if why is None or why.state is None:
-            log.warning("message.without_job", job_id=job_id)
+            _drop(job_id)
         elif why.state == State.QUEUED and why.held:
             moving.hold(job_id)
         elif why.state == State.QUEUED and why.quarantine and not runner.alone:

@@ -222,6 +222,7 @@ def upgrade() -> None:
         sa.Column("started_at", Instant(), nullable=False),
         sa.Column("last_seen", Instant(), nullable=False),
         sa.Column("lost_slots", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("dropped", sa.Integer(), server_default="0", nullable=False),
         sa.Column("stopping", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )

@@ -1,0 +1,151 @@
+"""What an operator does to one job: cancel it, replay it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from celadon.errors import CancelRequested, NotAllowed, UnknownJobId
+from celadon.ledger import claims, looking, marks, moving, recovery
+from celadon.ledger.db import begin, reading
+from celadon.ledger.operating import cancel, replay
+from celadon.ledger.tables import audit
+from celadon.states import FINAL, Outcome, State
+from tests.contract.given import FAILURE, LEASE_S, WORKER, a_claim, a_job, a_job_that_is, count, race, row
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_job_that_does_not_run_is_cancelled_at_once_a_running_one_is_asked_a_final_one_stays(state):
+    job_id = a_job_that_is(state)
+    before = row(job_id)
+
+    told = cancel(job_id, actor="ada")
+
+    kept = row(job_id)
+    assert told == kept.state
+    if state in FINAL:
+        assert kept == before
+    elif state == State.RUNNING:
+        assert (kept.state, kept.cancel_requested, kept.epoch) == (State.RUNNING, True, before.epoch)
+    else:
+        assert (kept.state, kept.error_kind, kept.error_message) == (State.CANCELLED, "cancelled", "by ada")
+        assert kept.send_due is None
+        assert claims.claim(job_id, worker=WORKER, engine="worker", lease_s=LEASE_S) is None
+
+
+@pytest.mark.parametrize("boundary", ["step", "sleep"])
+def test_a_running_job_sees_the_request_at_its_next_step_or_sleep(boundary):
+    claim = a_claim()
+    cancel(claim.job_id)
+
+    with pytest.raises(CancelRequested):
+        if boundary == "step":
+            marks.start(claim, "step", "key", LEASE_S)
+        else:
+            marks.start_sleep(claim, "nap", "key", 5, LEASE_S)
+
+    # Nothing of the step stays, and the run ends as asked.
+    assert marks.step_views(claim.scope) == {}
+    assert claims.end_cancelled(claim) == State.CANCELLED
+
+
+def test_a_cancel_and_a_claim_at_once_never_lose_the_request():
+    for _ in range(4):
+        job_id = a_job()
+
+        def act(number: int, job_id: str = job_id) -> object:
+            if number:
+                return cancel(job_id)
+            return claims.claim(job_id, worker=WORKER, engine="worker", lease_s=LEASE_S)
+
+        claim, told = race(2, act)
+
+        kept = row(job_id)
+        if claim is None:
+            assert told == kept.state == State.CANCELLED
+        else:
+            assert (told, kept.state, kept.cancel_requested) == (State.RUNNING, State.RUNNING, True)
+
+
+@pytest.mark.parametrize("act", [cancel, replay])
+def test_there_is_nothing_to_do_to_an_unknown_job(act):
+    with pytest.raises(UnknownJobId, match="There is no job 'nobody'") as error:
+        act("nobody")
+
+    assert error.value.job_id == "nobody"
+    assert count(audit) == 0
+
+
+@pytest.mark.parametrize("state", [state for state in State if state != State.DEAD])
+def test_only_a_dead_job_can_be_replayed(state):
+    job_id = a_job_that_is(state)
+
+    with pytest.raises(NotAllowed, match=f"is {state}; only a dead job"):
+        replay(job_id)
+
+    assert row(job_id).state == state
+
+
+def test_a_replayed_job_has_all_its_tries_again_and_keeps_its_history_and_marks():
+    claim = a_claim()
+    marks.start(claim, "first", "key", LEASE_S)
+    with begin() as connection:
+        marks.done(connection, claim, "first", {"n": 1}, LEASE_S)
+    claims.fail(claim, FAILURE, retry_in_s=None, alert_after=3)
+
+    replay(claim.job_id)
+
+    kept = row(claim.job_id)
+    assert (kept.state, kept.attempt, kept.replays, kept.finished_at) == (State.WAITING, 0, 1, None)
+    assert moving.release() == 1
+    again = a_claim(claim.job_id)
+    assert again.epoch > claim.epoch
+    assert marks.start(again, "first", "key", LEASE_S).result == {"n": 1}
+    claims.finish(again, "done")
+    view = looking.find(claim.job_id)
+    assert view is not None
+    assert [attempt.outcome for attempt in view.attempts] == [Outcome.FAILED, Outcome.SUCCEEDED]
+    assert (view.state, view.result, view.error) == (State.SUCCEEDED, "done", None)
+
+
+def test_a_replay_forgives_crashes_quarantine_and_an_old_request_to_cancel():
+    claim = a_claim()
+    for _ in range(3):
+        recovery.release_dead(WORKER)
+        claims.claim(claim.job_id, worker=WORKER, engine="worker", lease_s=LEASE_S, alone=True)
+    assert row(claim.job_id).state == State.DEAD
+
+    replay(claim.job_id)
+
+    kept = row(claim.job_id)
+    assert (kept.crashes, kept.quarantine, kept.cancel_requested) == (0, False, False)
+
+
+def test_of_several_replays_at_once_one_counts():
+    job_id = a_job_that_is(State.DEAD)
+
+    def attempt(_: int) -> bool:
+        try:
+            replay(job_id)
+        except NotAllowed:
+            return False
+        return True
+
+    assert race(4, attempt).count(True) == 1
+    assert row(job_id).replays == 1
+
+
+def test_what_operators_do_is_written_down():
+    job_id = a_job_that_is(State.DEAD)
+    replay(job_id, actor="ada")
+    cancel(job_id, actor="bob")
+
+    with reading() as connection:
+        done = connection.execute(select(audit).order_by(audit.c.at)).all()
+
+    assert [(one.actor, one.action, one.subject) for one in done] == [
+        ("ada", "replay", job_id),
+        ("bob", "cancel", job_id),
+    ]
