@@ -61,7 +61,7 @@ def _refuse(new: NewJob, receipt: Receipt, began: float, reason: str) -> Receipt
 def _somebody_else(why: WhyNot, receipt: Receipt, began: float, reason: str) -> Receipt:
     """The job could not be claimed here: say where it is."""
     if why.state is None:
-        return receipt.settle(Submitted.PENDING, reason="it is not in the ledger: its savepoint was rolled back")
+        return receipt.settle(Submitted.PENDING, reason="it is not in the ledger: its transaction was rolled back")
     if why.state == State.RUNNING or why.state in FINAL:
         after_ms = round((time.monotonic() - began) * 1000, 1)
         return receipt.settle(Submitted.PICKED_UP, by=why.claimed_by, after_ms=after_ms)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from celadon import logs
 from celadon.errors import InvalidOption
@@ -52,7 +51,7 @@ def join(
         session.info[_PENDING] = []
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)
-    session.info[_PENDING].append((receipt, state, deliver))
+    session.info[_PENDING].append((receipt, state, deliver, session.get_nested_transaction()))
     return receipt
 
 
@@ -60,7 +59,7 @@ def _committed(session: Session) -> None:
     if session.in_nested_transaction():
         return  # A savepoint was released; the outer transaction may still roll back.
     waiting, session.info[_PENDING] = session.info[_PENDING], []
-    for receipt, state, deliver in waiting:
+    for receipt, state, deliver, _ in waiting:
         try:
             deliver(state)
         except Exception as error:
@@ -69,9 +68,18 @@ def _committed(session: Session) -> None:
             receipt.settle(Submitted.DEFERRED, reason=f"{type(error).__name__}: {error}")
 
 
-def _rolled_back(session: Session, transaction: Any) -> None:
-    if transaction.nested:
-        return  # A savepoint; what was submitted before it still stands.
-    for receipt, _, _ in session.info[_PENDING]:
-        receipt.reason = "rolled back: nothing was submitted"
-    session.info[_PENDING] = []
+def _rolled_back(session: Session, transaction: SessionTransaction) -> None:
+    """Forget what the rollback undid: everything, or what was submitted inside the savepoint."""
+    kept = []
+    for pending in session.info[_PENDING]:
+        if transaction.nested and not _inside(pending[3], transaction):
+            kept.append(pending)
+        else:
+            pending[0].reason = "rolled back: nothing was submitted"
+    session.info[_PENDING] = kept
+
+
+def _inside(savepoint: SessionTransaction | None, transaction: SessionTransaction) -> bool:
+    while savepoint is not None and savepoint is not transaction:
+        savepoint = savepoint.parent
+    return savepoint is transaction
