@@ -44,7 +44,7 @@ fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); g
 	@.ci/servers
 	@$(PY) -m tests.fence --seed $(SEED) --runs $(RUNS)
 
-bench-%: .venv/.ready-test ## one benchmark of benchmarks/, ours beside its peer in the same run
+bench-%: .venv/.ready-test ## ours beside plain Celery in one run; NAME: submit, outage, memory, throughput
 	@.ci/servers
 	@$(PY) -m benchmarks.$*
 

@@ -5,4 +5,4 @@ from __future__ import annotations
 import celeryconfig as project
 from celeryconfig import *  # noqa: F403
 
-imports = (*project.imports, "benchmarks.jobs")
+imports = (*project.imports, "benchmarks.jobs")  # type: ignore[assignment]

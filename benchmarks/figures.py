@@ -37,6 +37,9 @@ class Figures:
         if at_most is not None and value > at_most:
             self._missed.append(f"missed: {name} is {value:.4g}, the bar is at most {at_most:g}")
 
+    def __getitem__(self, name: str) -> float:
+        return self._values[name]
+
     def close(self) -> int:
         """Print what was missed and all figures; the exit code."""
         for line in self._missed:

@@ -69,7 +69,7 @@ def ground() -> Iterator[Ground]:
         try:
             redis.start()
             postgres.start()
-            print(f"one synced write of 4 KiB takes {synced_write_ms(folder):.2f} ms here (median)")
+            print(f"one synced 4 KiB append takes {synced_write_ms(folder):.2f} ms here (median)")
             yield Ground(folder, redis, Ledgers(folder, lambda: postgres))
         finally:
             redis.thaw()
@@ -81,19 +81,16 @@ def durability(engine: Engine) -> str:
     """What the database does before it says that a commit is done. Raises AssertionError unless it syncs to disk."""
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
-            names = ("journal_mode", "synchronous")
-            found = {name: str(connection.exec_driver_sql(f"PRAGMA {name}").scalar()) for name in names}
-            wanted = {"journal_mode": "wal", "synchronous": "2"}
+            ask, wanted = "PRAGMA", {"journal_mode": "wal", "synchronous": "2"}  # 2 is FULL.
         else:
-            names = tuple(DURABLE)
-            found = {name: str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in names}
-            wanted = DURABLE
+            ask, wanted = "SHOW", DURABLE
+        found = {name: str(connection.exec_driver_sql(f"{ask} {name}").scalar()) for name in wanted}
     assert found == wanted, f"not durable: {found}, wanted {wanted}"
     return ", ".join(f"{name}={value}" for name, value in found.items())
 
 
 def synced_write_ms(folder: Path) -> float:
-    """The median time of a 4 KiB append and fdatasync in `folder`: what no commit can be cheaper than."""
+    """The median time of a 4 KiB append and fdatasync in `folder`: about what a commit has to wait for."""
     samples = []
     with (folder / "synced").open("ab", buffering=0) as file:
         for _ in range(50):

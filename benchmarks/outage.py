@@ -3,7 +3,8 @@
 Two kinds of outage: refused (Redis killed, the port answers with a reset) and half-open (Redis stopped by SIGSTOP:
 the kernel still accepts bytes, nobody answers). In each cycle the broker is well and both sides have sent; then it
 goes away, and the first submission and ten with the circuit open are timed. Every other cycle begins without pooled
-connections, as a process does that was just started. Jobs have `fallback="defer"`, so no inline run is in the times.
+connections, as a process does that was just started. Jobs have `fallback="defer"`, so no inline run is in the times. Between the submissions with an open circuit, one plain
+row is inserted and committed each time: `commit_beside_*` is what the database takes of those times.
 
 The ledger is PostgreSQL with its durable defaults, or SQLite: `python -m benchmarks.outage sqlite`.
 """
@@ -13,15 +14,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from benchmarks.figures import Figures, milliseconds, p50, p99
 from benchmarks.ground import Ground, ground
+from benchmarks.outbox import Outbox
 from tests.eventually import eventually
 
 CYCLES = 100  # Fresh circuits per kind of outage: enough for a p99 that is not the worst sample.
 OPEN_PER_CYCLE = 10
 STOCK_EVERY = 8  # Cycles between two sends of the peer, which take about a second each when refused.
+CROWD = 8
+CROWD_CYCLES = 15
 FIRST_BAR_MS, OPEN_BAR_MS = 300.0, 20.0  # G14.
 STOCK_LIMIT_S = 10.0  # When a send of the peer is called hung.
 
@@ -31,11 +36,15 @@ class Samples:
     """Milliseconds per call; None among the peer's: it hung."""
 
     first: list[float] = field(default_factory=list)
+    crowd: list[float] = field(default_factory=list)  # The first of several threads at once.
     opened: list[float] = field(default_factory=list)
+    commits: list[float] = field(default_factory=list)
     stock: list[float | None] = field(default_factory=list)
 
 
-def cycles(here: Ground, down: Callable[[], None], up: Callable[[], None], *, stock_every: int) -> Samples:
+def cycles(
+    here: Ground, outbox: Outbox, down: Callable[[], None], up: Callable[[], None], *, stock_every: int
+) -> Samples:
     """Outage after outage; the peer takes part in every `stock_every`th, and in the last."""
     from benchmarks.stock import PAYLOAD, Producer
     from celadon import Submitted, broker, submit
@@ -44,12 +53,15 @@ def cycles(here: Ground, down: Callable[[], None], up: Callable[[], None], *, st
     def deferred() -> None:
         assert submit("bench.noop", PAYLOAD).outcome == Submitted.DEFERRED
 
-    samples = Samples()
-    stock = Producer()
-    for number in range(CYCLES):
+    def well() -> None:
         # The platform's own probe has to find that the broker is back; nothing is reset by hand.
         eventually("the circuit is closed", lambda: not broker.circuit.open, within=15)
         assert submit("bench.noop", PAYLOAD).outcome == Submitted.QUEUED
+
+    samples = Samples()
+    stock = Producer()
+    for number in range(CYCLES):
+        well()
         last = number == CYCLES - 1
         with_stock = last or number % stock_every == stock_every - 1
         if with_stock:
@@ -58,21 +70,32 @@ def cycles(here: Ground, down: Callable[[], None], up: Callable[[], None], *, st
         if number % 2:
             forget_connections()
         samples.first.append(milliseconds(deferred))
-        samples.opened += [milliseconds(deferred) for _ in range(OPEN_PER_CYCLE)]
+        for _ in range(OPEN_PER_CYCLE):
+            samples.opened.append(milliseconds(deferred))
+            samples.commits.append(milliseconds(lambda: outbox.put(PAYLOAD)))
         if with_stock:
             answer = stock.send(STOCK_LIMIT_S)
             samples.stock.append(answer["ms"] if answer else None)
             assert answer is None or answer["error"] is not None, "the peer got through: it was no outage"
         up()
     stock.stop()
+    with ThreadPoolExecutor(CROWD) as threads:
+        for _ in range(CROWD_CYCLES):
+            well()
+            down()
+            samples.crowd += threads.map(lambda _: milliseconds(deferred), range(CROWD))
+            up()
     return samples
 
 
 def tell(name: str, samples: Samples, figures: Figures) -> None:
     figures.add(f"{name}_first_p50_ms", p50(samples.first))
     figures.add(f"{name}_first_p99_ms", p99(samples.first), at_most=FIRST_BAR_MS)
+    figures.add(f"{name}_first_of_{CROWD}_threads_p99_ms", p99(samples.crowd))
     figures.add(f"{name}_open_p50_ms", p50(samples.opened))
     figures.add(f"{name}_open_p99_ms", p99(samples.opened), at_most=OPEN_BAR_MS)
+    figures.add(f"{name}_commit_beside_p50_ms", p50(samples.commits))
+    figures.add(f"{name}_commit_beside_p99_ms", p99(samples.commits))
     ended = [sample for sample in samples.stock if sample is not None]
     hung = len(samples.stock) - len(ended)
     if hung:
@@ -87,11 +110,12 @@ def main() -> int:
     figures = Figures()
     with ground() as here:
         here.produce(here.ledger(kind))
+        outbox = Outbox(here.ledger(kind))
         began = time.monotonic()
         redis = here.redis
-        tell("refused", cycles(here, redis.kill, redis.start, stock_every=STOCK_EVERY), figures)
-        tell("half_open", cycles(here, redis.freeze, redis.thaw, stock_every=CYCLES), figures)
-        print(f"{2 * CYCLES} outages in {time.monotonic() - began:.0f} s, ledger on {kind}")
+        tell("refused", cycles(here, outbox, redis.kill, redis.start, stock_every=STOCK_EVERY), figures)
+        tell("half_open", cycles(here, outbox, redis.freeze, redis.thaw, stock_every=CYCLES), figures)
+        print(f"{2 * (CYCLES + CROWD_CYCLES)} outages in {time.monotonic() - began:.0f} s, ledger on {kind}")
     return figures.close()
 
 

@@ -20,6 +20,7 @@ app = Celery("stock")
 # Given as an object, or Celery would read the module that CELERY_CONFIG_MODULE names, which is ours.
 app.config_from_object({"broker_url": os.environ.get("BROKER_URL")})
 QUEUE = "celery"  # Celery's own default, and so not one of ours.
+CELERY = (sys.executable, "-m", "celery", "-A", "benchmarks.stock")
 PAYLOAD = {"number": 7, "text": "sixty-four characters, about what an order's reference amounts to"}
 
 
@@ -34,10 +35,11 @@ def send() -> None:
     app.send_task("stock.noop", kwargs=PAYLOAD)
 
 
-def worker(*words: str) -> list[str]:
+def worker(pool: str, concurrency: int, prefetch: int) -> list[str]:
     """The command line of a worker, without the chatter between workers that ours leave out too."""
-    celery = [sys.executable, "-m", "celery", "-A", "benchmarks.stock", "worker"]
-    return [*celery, "--without-gossip", "--without-mingle", "--loglevel", "WARNING", *words]
+    size = ["--pool", pool, "--concurrency", str(concurrency), "--prefetch-multiplier", str(prefetch)]
+    quiet = ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+    return [*CELERY, "worker", "--hostname", f"{pool}@%h", *size, *quiet]
 
 
 class Producer:
@@ -45,7 +47,10 @@ class Producer:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.stock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "benchmarks.stock"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def begin(self) -> None:

@@ -4,6 +4,7 @@ A backlog is laid into the queue, then the worker is started on it. Both sides h
 concurrency, and both are watched from outside: the clock runs between two depths of the queue on the broker, so
 neither start-up nor the tail counts. Ours writes two durable transactions per job (claim, finish); stock writes
 none. Rounds of the peers alternate; the median round is told. There is no bar: this is the price of the ledger.
+`python -m benchmarks.throughput sqlite` measures one database only.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from benchmarks.figures import Figures
 from benchmarks.ground import Ground, ground
@@ -20,13 +22,13 @@ from tests.eventually import eventually
 from tests.servers.process import celadon, kill_group, spawn
 
 ROUNDS = 3
-BACKLOG = 1200
-FROM, TO = 1100, 100  # The clock runs between these depths of the queue.
+BACKLOG = 800
+FROM, TO = 700, 100  # The clock runs between these depths of the queue.
 ROUND_LIMIT_S = 60.0
 
 
-def jobs_per_s(here: Ground, queue: str, put: Callable[[], object], worker: Sequence[str], env: dict[str, str]) -> float:
-    """Lay the backlog, start the worker, and take the rate at which the queue falls."""
+def drain(here: Ground, queue: str, put: Callable[[], object], worker: Sequence[str], env: Mapping[str, str]) -> float:
+    """Lay the backlog, start the worker, and take the jobs per second by which the queue falls."""
     for _ in range(BACKLOG):
         put()
     with here.redis.client() as client, ExitStack() as stack:
@@ -35,16 +37,16 @@ def jobs_per_s(here: Ground, queue: str, put: Callable[[], object], worker: Sequ
         process = spawn(worker, here.folder / f"{queue}.log", env=env)
         stack.callback(process.wait, 10)
         stack.callback(kill_group, process)
-        (first, began), (last, ended) = (
-            eventually(
-                f"the queue falls to {depth}",
-                lambda depth=depth: (left, time.perf_counter()) if (left := client.llen(queue)) <= depth else None,
-                ROUND_LIMIT_S,
-            )
-            for depth in (FROM, TO)
-        )
+
+        def fallen_to(depth: int) -> tuple[int, float] | None:
+            left = client.llen(queue)
+            return (left, time.perf_counter()) if left <= depth else None
+
+        first = eventually("the worker is at it", lambda: fallen_to(FROM), ROUND_LIMIT_S)
+        last = eventually("the queue is nearly empty", lambda: fallen_to(TO), ROUND_LIMIT_S)
+        assert first and last
     here.redis.wipe()
-    return (first - last) / (ended - began)
+    return (first[0] - last[0]) / (last[1] - first[1])
 
 
 def measure(kind: str, here: Ground, figures: Figures) -> None:
@@ -55,16 +57,14 @@ def measure(kind: str, here: Ground, figures: Figures) -> None:
     from celadon.queues import lane
 
     same = lane("default")
-    peer = stock.worker("--pool", same.pool, "--concurrency", str(same.concurrency),
-                        "--prefetch-multiplier", str(same.prefetch))
+    peer = stock.worker(same.pool, same.concurrency, same.prefetch)
+    put_ours = partial(submit, "bench.noop", stock.PAYLOAD)
     env = here.env(ledger, {"LOG_LEVEL": "WARNING"})
     ours: list[float] = []
     stocks: list[float] = []
     for _ in range(ROUNDS):
-        ours.append(
-            jobs_per_s(here, "default", lambda: submit("bench.noop", stock.PAYLOAD), celadon("worker", "default"), env)
-        )
-        stocks.append(jobs_per_s(here, stock.QUEUE, stock.send, peer, env))
+        ours.append(drain(here, "default", put_ours, celadon("worker", same.name), env))
+        stocks.append(drain(here, stock.QUEUE, stock.send, peer, env))
     figures.add(f"jobs_per_s_ours_{kind}", statistics.median(ours))
     figures.add(f"jobs_per_s_stock_beside_{kind}", statistics.median(stocks))
     figures.add(f"drain_vs_stock_{kind}", statistics.median(ours) / statistics.median(stocks))
@@ -73,7 +73,7 @@ def measure(kind: str, here: Ground, figures: Figures) -> None:
 def main() -> int:
     figures = Figures()
     with ground() as here:
-        for kind in ("sqlite", "postgresql"):
+        for kind in sys.argv[1:] or ("sqlite", "postgresql"):
             measure(kind, here, figures)
     return figures.close()
 

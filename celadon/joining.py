@@ -65,7 +65,10 @@ def _committed(session: Session) -> None:
         except Exception as error:
             # The caller's commit has happened and must not seem to have failed; the ledger has the job.
             log.exception("submit.after_commit_failed", job_id=receipt.job_id)
-            receipt.settle(Submitted.DEFERRED, reason=f"{type(error).__name__}: {error}")
+            receipt.settle(
+                Submitted.DEFERRED,
+                reason=f"it is in the ledger, but telling the broker failed ({type(error).__name__})",
+            )
 
 
 def _rolled_back(session: Session, transaction: SessionTransaction) -> None:

@@ -13,10 +13,20 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from celadon import drain
-from celadon.errors import Asleep, Interrupted, LostClaim, Permanent, StepNameUsedTwice, StepsFailed
+from celadon.errors import (
+    Asleep,
+    CancelRequested,
+    Interrupted,
+    LedgerUnavailable,
+    LostClaim,
+    Permanent,
+    StepNameUsedTwice,
+    StepsFailed,
+)
 from celadon.keeper import Running
-from celadon.ledger import marks
+from celadon.ledger import claims, marks
 from celadon.ledger.db import session, translated
+from celadon.settings import settings
 
 _KEYS = uuid.UUID("6f1c3a52-8a0e-5c55-9d0f-5b6f3f1f6a10")  # Namespace of the steps' idempotency keys.
 
@@ -46,6 +56,7 @@ class Steps:
         self._budget_until = budget_until  # Monotonic; of an inline run.
         self._waits = waits  # Inline: a short sleep is waited out.
         self._seen: set[str] = set()
+        self._asked_at = time.monotonic()
         self._collected: dict[str, Exception] | None = None
 
     def run(
@@ -128,8 +139,20 @@ class Steps:
             raise LostClaim(f"job {self._claim.job_id}: the claim of epoch {self._claim.epoch} is gone")
         if drain.draining():
             raise Interrupted("the worker is stopping")
+        if time.monotonic() - self._asked_at >= settings().renew_s:
+            self._asked_at = time.monotonic()
+            self._ask()
         if self._budget_until is not None and time.monotonic() > self._budget_until:
             raise Interrupted("the inline run is over its budget")
+
+    def _ask(self) -> None:
+        """Look into the ledger, now and then: a worker's parent can't tell its child what it hears."""
+        try:
+            cancelled = claims.asked_to_cancel(self._claim)
+        except LedgerUnavailable:
+            return
+        if cancelled:
+            raise CancelRequested("cancelled while it ran")
 
     def _boundary(self, name: str) -> None:
         if name in self._seen:

@@ -25,6 +25,14 @@ def need(make: Callable[[], S]) -> S:
         pytest.skip(f"needs a real server: {missing}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`-m "not live and not fence"` leaves out what starts whole deployments."""
+    for item in items:
+        for folder in ("live", "fence"):
+            if Path(__file__).parent / folder in item.path.parents:
+                item.add_marker(folder)
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis shared by the tests that neither stop nor wipe it; they keep apart by the names of their keys."""

@@ -158,6 +158,15 @@ def fence(connection: Connection, claim: Claim, lease_s: float) -> bool:
     return bool(held.cancel_requested)
 
 
+def asked_to_cancel(claim: Claim) -> bool:
+    """Whether somebody asked for this running job to be cancelled. Raises LostClaim."""
+    with reading() as connection:
+        row = connection.execute(select(jobs.c.cancel_requested).where(MINE), this(claim)).one_or_none()
+    if row is None:
+        raise LostClaim(f"job {claim.job_id}: epoch {claim.epoch} is no longer the running one")
+    return bool(row.cancel_requested)
+
+
 def renew(pairs: Collection[tuple[str, int]], lease_s: float) -> set[tuple[str, int]]:
     """Extend the leases of all (id, epoch) pairs in one statement. Returns those that are lost.
 

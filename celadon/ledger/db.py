@@ -24,6 +24,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from celadon.errors import CeladonError, LedgerUnavailable
+from celadon.ledger import forks
 from celadon.settings import settings
 
 
@@ -82,8 +83,8 @@ def _at_sqlite(element: at, compiler: Any, **kw: Any) -> str:
 
 _lock = threading.Lock()
 _engine: Engine | None = None
-# Engines inherited over a fork. Their sockets and files belong to the parent: they are neither used nor closed
-# here (closing an SQLite file would drop its locks), only kept from the garbage collector.
+# Engines inherited over a fork. Their sockets belong to the parent: they are neither used nor closed here, only kept
+# from the garbage collector. (Of SQLite none is open then; see forks.py.)
 _inherited: list[Engine] = []
 
 
@@ -133,6 +134,7 @@ def make_engine(url: str) -> Engine:
         made = create_engine(parsed, **options, pool_timeout=30, connect_args={"timeout": 10})
         event.listen(made, "connect", _sqlite_connect)
         event.listen(made, "begin", _sqlite_begin)
+        forks.guard(made)
         return made
     if parsed.get_backend_name() == "postgresql":
         if parsed.drivername == "postgresql":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import billiard.pool
@@ -27,6 +28,10 @@ def run(lane_name: str, concurrency: int | None = None) -> int:
     load()
     post.take(lane)
     steps.prepare()
+    if lane.pool == "prefork":
+        # What is loaded by now is shared with the children and never touched by their garbage collector.
+        gc.collect()
+        gc.freeze()
     app.steps["worker"].add(steps.LedgerStep)
     app.conf.worker_consumer = "celadon.worker.consumer:PatientConsumer"
     worker = app.Worker(

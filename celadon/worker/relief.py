@@ -15,8 +15,8 @@ from celadon.drain import draining
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import moving, sending, switches
 from celadon.settings import settings
-from celadon.worker import solo
 from celadon.worker.post import post
+from celadon.worker.solo import solos
 from celadon.worker.work import work
 
 log = logs.get("celadon.worker.relief")
@@ -70,15 +70,18 @@ class Relief:
         found = moving.queued_ids(lane.queues, list(registry.known()), free + len(self._taken), only_off=only_off)
         fresh = [job_id for job_id, _ in found if job_id not in self._taken][:free]
         for job_id in fresh:
-            with self._lock:
-                self._taken.add(job_id)
-            self._pool.submit(self._run, job_id)
+            if lane.pool == "prefork":
+                # The lane's own children can't be reached while its consumer reconnects; a new process can.
+                solos.run(job_id)
+            else:
+                with self._lock:
+                    self._taken.add(job_id)
+                self._pool.submit(self._run, job_id)
         return len(fresh)
 
     def _run(self, job_id: str) -> None:
         try:
-            # A prefork lane's own children can't be reached while its consumer reconnects; a new process can.
-            solo.run(job_id) if post().lane.pool == "prefork" else work(job_id)
+            work(job_id)
         except Exception:
             log.exception("relief.run_failed", job_id=job_id)
         finally:

@@ -1,17 +1,22 @@
-"""One job alone in a process of its own: in quarantine after a crash, or in relief on a prefork lane.
+"""Jobs alone in processes of their own: in quarantine after a crash, or in relief on a prefork lane.
 
-python -m celadon.worker.solo JOB_ID LANE BOOT
+A worker starts one small launcher when it first needs it. The launcher has everything loaded, runs no threads and
+opens no connections, so it can fork a process for a job in milliseconds: all jobs of a worker that was killed are
+running again at once, each alone. Whatever kills such a process is known to be that job's doing.
+
+    python -m celadon.worker.solo LANE BOOT REPORTS_FD        (reads job ids from standard input)
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 from dataclasses import replace
-from types import FrameType
+from typing import IO
 
 from celadon import drain, keeper, logs
 from celadon.errors import LedgerUnavailable
@@ -21,36 +26,135 @@ from celadon.worker import post as posts
 
 log = logs.get("celadon.worker.solo")
 
-_children: set[subprocess.Popen[bytes]] = set()
-_lock = threading.Lock()
+
+class Solos:
+    """The worker's side: hands job ids to the launcher, and recovers what a dead process held."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._launcher: subprocess.Popen[bytes] | None = None
+        self._under_way: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def run(self, job_id: str) -> bool:
+        """Begin a job alone. False: it is under way already, or as many run as the lane allows; the ledger keeps it."""
+        with self._lock:
+            if job_id in self._under_way or len(self._under_way) >= posts.post().lane.concurrency:
+                return False
+            stdin = self._launched().stdin
+            assert stdin is not None
+            try:
+                stdin.write(f"{job_id}\n".encode())
+                stdin.flush()
+            except OSError:
+                return False  # The launcher has just died; the next job starts another.
+            self._under_way.add(job_id)
+        return True
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Pass the worker's own stop on; the launcher passes it to the jobs' processes."""
+        with self._lock:
+            if self._launcher is not None:
+                self._launcher.send_signal(number)
+
+    def _launched(self) -> subprocess.Popen[bytes]:
+        if self._launcher is None or self._launcher.poll() is not None:
+            here = posts.post()
+            reading, writing = os.pipe()
+            command = [sys.executable, "-m", "celadon.worker.solo", here.lane.name, here.boot, str(writing)]
+            self._launcher = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(writing,))
+            os.close(writing)
+            hear = threading.Thread(target=self._hear, args=(os.fdopen(reading),), name="celadon-solos", daemon=True)
+            hear.start()
+        return self._launcher
+
+    def _hear(self, reports: IO[str]) -> None:
+        """Each line is `JOB_ID PID EXIT_CODE` of a process that has ended."""
+        for line in reports:
+            job_id, pid, code = line.split()
+            if code != "0":
+                log.warning("solo.died", job_id=job_id, pid=int(pid), code=int(code))
+                try:
+                    release_dead(posts.post().of(int(pid)))
+                except LedgerUnavailable as error:
+                    log.warning("solo.left_to_the_lease", job_id=job_id, error=str(error))
+            with self._lock:
+                self._under_way.discard(job_id)
+        with self._lock:
+            self._under_way.clear()  # The launcher is gone, and with it the word of what it had begun.
 
 
-def run(job_id: str) -> None:
-    """Run a job alone and wait for it. If its process dies, what it held is recovered at once."""
-    here = posts.post()
-    command = [sys.executable, "-m", "celadon.worker.solo", job_id, here.lane.name, here.boot]
-    log.info("solo.started", job_id=job_id)
-    child = subprocess.Popen(command)
-    with _lock:
-        _children.add(child)
-    try:
-        code = child.wait()
-    finally:
-        with _lock:
-            _children.discard(child)
-    if code != 0:
-        log.warning("solo.died", job_id=job_id, code=code)
+solos = Solos()
+
+
+# --- the launcher -------------------------------------------------------------------------------------------------
+
+
+class Launcher:
+    """Forks a process per job and reports how each ended, until its worker is gone."""
+
+    def __init__(self, reports: int) -> None:
+        self._reports = reports
+        self._jobs: dict[int, str] = {}
+        self._wake_reading, self._wake_writing = os.pipe()
+        os.set_blocking(self._wake_writing, False)
+
+    def loop(self) -> None:
+        signal.set_wakeup_fd(self._wake_writing)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._pass_on(signal.SIGTERM))
+        rest = b""
+        while True:
+            ready, _, _ = select.select([0, self._wake_reading], [], [])
+            if self._wake_reading in ready:
+                os.read(self._wake_reading, 4096)
+                self._reap()
+            if 0 in ready:
+                data = os.read(0, 65536)
+                if not data:
+                    self._pass_on(signal.SIGTERM)  # The worker is gone: its jobs end at their next step.
+                    return
+                *ids, rest = (rest + data).split(b"\n")
+                for job_id in ids:
+                    self._fork(job_id.decode())
+
+    def _fork(self, job_id: str) -> None:
+        pid = os.fork()
+        if pid:
+            self._jobs[pid] = job_id
+            return
+        code = 1
         try:
-            release_dead(here.of(child.pid))
-        except LedgerUnavailable as error:
-            log.warning("solo.left_to_the_lease", job_id=job_id, error=str(error))
+            _be_alone(job_id)
+            code = 0
+        except BaseException:
+            log.exception("solo.failed", job_id=job_id)
+        finally:
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while self._jobs:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            report = f"{self._jobs.pop(pid)} {pid} {os.waitstatus_to_exitcode(status)}\n"
+            os.write(self._reports, report.encode())
+
+    def _pass_on(self, number: int) -> None:
+        for pid in self._jobs:
+            os.kill(pid, number)
 
 
-def stop_all(number: int = signal.SIGTERM) -> None:
-    """Pass the worker's own stop on to the processes it started."""
-    with _lock:
-        for child in _children:
-            child.send_signal(number)
+def _be_alone(job_id: str) -> None:
+    from celadon.run import run_job
+
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: drain.begin())
+    keeper.use(Keeper(on_timeout=_out_of_time))
+    run_job(job_id, replace(posts.post().runner(), alone=True))
 
 
 def _out_of_time(running: Running) -> None:
@@ -60,23 +164,16 @@ def _out_of_time(running: Running) -> None:
     os._exit(0)  # The body can't be stopped otherwise, and has no right to go on.
 
 
-def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
-    drain.begin()
-
-
 def main() -> None:
-    job_id, lane_name, boot = sys.argv[1:4]
     from celadon.app import load, patient
     from celadon.queues import lane
-    from celadon.run import run_job
 
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    lane_name, boot, reports = sys.argv[1:4]
     logs.configure()
     patient(lane(lane_name))
     load()
-    here = posts.take(lane(lane_name), boot)
-    keeper.use(Keeper(on_timeout=_out_of_time))
-    run_job(job_id, replace(here.runner(), alone=True))
+    posts.take(lane(lane_name), boot)
+    Launcher(int(reports)).loop()
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from celadon.errors import LedgerUnavailable, LostClaim
 from celadon.keeper import Keeper
 from celadon.ledger import claims, moving, presence
 from celadon.settings import settings
-from celadon.worker import slots, solo, work
+from celadon.worker import slots, work
 from celadon.worker.children import Children, Reporter
 from celadon.worker.post import Post, post
 from celadon.worker.relief import Relief
+from celadon.worker.solo import solos
 
 log = logs.get("celadon.worker")
 
@@ -55,7 +56,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if children is not None:
             children.start()
         threading.Thread(target=self._be_present, name="celadon-presence", daemon=True).start()
-        self._relief = Relief(busy=lambda: len(keeper.keeper()))
+        self._relief = Relief(busy=lambda: len(keeper.keeper()) + len(solos))
         self._relief.start()
 
     def stop(self, parent: Any) -> None:
@@ -123,7 +124,7 @@ def _unknown(name: str = "", id: str = "", message: Any = None, **_: Any) -> Non
 def _stopping(**_: Any) -> None:
     """SIGTERM: runs end at their next step; what is left when the grace is over is given back, unburnt."""
     drain.begin()
-    solo.stop_all()
+    solos.stop()
     threading.Thread(target=_enforce_grace, name="celadon-grace", daemon=True).start()
 
 
@@ -138,7 +139,7 @@ def _enforce_grace() -> None:
     log.warning("worker.grace_over", given_back=len(left))
     if children is not None:
         children.kill_all()
-    solo.stop_all(signal.SIGKILL)
+    solos.stop(signal.SIGKILL)
     try:
         presence.leave(post().boot)
     finally:

@@ -10,8 +10,9 @@ from celadon.ledger import moving
 from celadon.pickup import announce
 from celadon.run import run_job
 from celadon.states import State
-from celadon.worker import slots, solo
+from celadon.worker import slots
 from celadon.worker.post import post
+from celadon.worker.solo import solos
 
 log = logs.get("celadon.worker")
 
@@ -52,7 +53,7 @@ def work(job_id: str, *, pickup: bool = False) -> None:
         elif why.state == State.QUEUED and why.held:
             moving.hold(job_id)
         elif why.state == State.QUEUED and why.quarantine and not runner.alone:
-            solo.run(job_id)
+            solos.run(job_id)
         else:
             log.debug("message.dropped", job_id=job_id, state=why.state, claimed_by=why.claimed_by)
     except LedgerUnavailable as error:

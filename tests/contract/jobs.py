@@ -38,7 +38,7 @@ def anything(value: Any) -> None:
 
 @job("contract.adopting", queue="default", adopt=True)
 def adopting(word: str, times: int = 1) -> None:
-    """Never runs here."""
+    RAN.extend([word] * times)
 
 
 @job("contract.scripted", queue="default", attempts=2, backoff=timedelta(0))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
-from celadon import Submitted, find, submit
+from celadon import Receipt, Submitted, find, submit
 from celadon.errors import InvalidOption, KeyConflict
 from celadon.ledger import session, switches
 from celadon.ledger.db import engine
@@ -22,7 +24,7 @@ def _tables(ledger: str) -> None:
     RAN.clear()
 
 
-def deferred(own: Session, order_id: str = "1", **options: object) -> object:
+def deferred(own: Session, order_id: str = "1", **options: Any) -> Receipt:
     return submit("contract.deferred", {"order_id": order_id}, session=own, **options)
 
 
@@ -107,7 +109,7 @@ def test_a_rolled_back_savepoint_takes_its_jobs_along_and_no_others(options):
     assert {before.job_id, after.job_id} == {view.id for view in map(find, ids(before, inside, deeper, after)) if view}
 
 
-def ids(*receipts: object) -> list[str]:
+def ids(*receipts: Receipt) -> list[str]:
     return [receipt.job_id for receipt in receipts]
 
 
@@ -141,7 +143,7 @@ def test_two_transactions_with_one_key_make_one_job():
         with session() as own:
             receipt = deferred(own, "1", key="k")
             own.commit()
-        return str(receipt.job_id)
+        return receipt.job_id
 
     assert len(set(race(4, place))) == 1
     assert count(jobs) == 1
@@ -149,7 +151,10 @@ def test_two_transactions_with_one_key_make_one_job():
 
 def test_a_session_of_another_database_is_refused_before_anything_is_written(tmp_path):
     foreign = create_engine(f"sqlite:///{tmp_path}/other.db")
-    with Session(foreign) as own, pytest.raises(InvalidOption, match=r"bound to sqlite:///.*other.db, but the ledger is"):
+    with (
+        Session(foreign) as own,
+        pytest.raises(InvalidOption, match=r"bound to sqlite:///.*other.db, but the ledger is"),
+    ):
         deferred(own)
     foreign.dispose()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 
 from celadon.ledger import moving, switches
-from celadon.ledger.db import at
+from celadon.ledger.db import at, clock, reading
 from celadon.states import State
 from tests.contract.given import NAME, a_claim, a_job, a_job_that_is, change, race, row
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("ledger")
 QUEUES, NAMES = ["default"], [NAME]
 
 
-def due(**facts: object) -> str:
+def due(**facts: Any) -> str:
     job_id = a_job(state=State.SCHEDULED, delay_s=3600.0, **facts)
     change(job_id, run_at=at(-1))
     return job_id
@@ -25,11 +26,12 @@ def due(**facts: object) -> str:
 def queued_and_unsent(job_id: str) -> bool:
     """Queued, and the broker is to be told of it now."""
     kept = row(job_id)
-    return kept.state == State.QUEUED and kept.sends == 0 and kept.send_due <= now()
+    return bool(kept.state == State.QUEUED and kept.sends == 0 and kept.send_due <= now())
 
 
 def now() -> datetime:
-    return row(a_job()).created_at
+    with reading() as connection:
+        return clock(connection)
 
 
 def test_what_is_due_is_promoted_to_be_sent_and_the_rest_stays():

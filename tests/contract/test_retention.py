@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("ledger")
 AGES = timedelta(days=7)
 
 
-def finished(age_s: float = 0, size: int = 10, **facts: object) -> str:
+def finished(age_s: float = 0, size: int = 10, **facts: Any) -> str:
     """A job that succeeded so many seconds ago."""
     claim = a_claim(**facts)
     claims.finish(claim, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -25,7 +26,7 @@ def now() -> datetime:
         return clock(connection)
 
 
-def entry(name: str = "report", *, spec: object = HOURLY, in_s: float = 3600, **facts: object) -> Entry:
+def entry(name: str = "report", *, spec: Any = HOURLY, in_s: float = 3600, **facts: Any) -> Entry:
     return Entry(
         **{
             "name": name,
@@ -39,7 +40,7 @@ def entry(name: str = "report", *, spec: object = HOURLY, in_s: float = 3600, **
     )
 
 
-def kept(name: str = "report") -> object:
+def kept(name: str = "report") -> Any:
     with reading() as connection:
         return connection.execute(select(table).where(table.c.name == name)).one_or_none()
 

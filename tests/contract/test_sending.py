@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from celadon.ledger import claims, moving, sending, switches
@@ -13,7 +15,7 @@ from tests.contract.given import NAME, a_claim, a_job, change, race, row
 pytestmark = pytest.mark.usefixtures("ledger")
 
 
-def unsent(**facts: object) -> str:
+def unsent(**facts: Any) -> str:
     """A job that came into `queued` without being sent."""
     job_id = a_job(**facts)
     moving.hold(job_id)
@@ -21,7 +23,7 @@ def unsent(**facts: object) -> str:
     return job_id
 
 
-def overdue(**facts: object) -> str:
+def overdue(**facts: Any) -> str:
     """A job that was sent, and that nobody has claimed in time."""
     job_id = a_job(**facts)
     change(job_id, send_due=at(-1))

@@ -94,9 +94,7 @@ OPERATIONS: dict[str, Act] = {
     "replay": lambda claim: operating.replay(claim.job_id),
     "reap": after(lambda _: recovery.reap(), lease_until=at(-1)),
     "reap at the crash limit": after(lambda _: recovery.reap(), lease_until=at(-1), quarantine=True, crashes=2),
-    "reap, though a cancel was asked for": after(
-        lambda _: recovery.reap(), lease_until=at(-1), cancel_requested=True
-    ),
+    "reap, though a cancel was asked for": after(lambda _: recovery.reap(), lease_until=at(-1), cancel_requested=True),
     "release of the dead": lambda _: recovery.release_dead(WORKER),
     "send": after(lambda _: sending.take_unsent(), send_due=at(-1), sends=0),
     "send again": after(lambda _: sending.take_overdue("default", 500), send_due=at(-1), sends=1),

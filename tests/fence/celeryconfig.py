@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import celeryconfig as project
-from celeryconfig import *  # noqa: F403
+
+globals().update({name: value for name, value in vars(project).items() if not name.startswith("_")})
 
 imports = ("tests.fence.jobs", "tests.fence.sabotage")
 migrations = ()

@@ -64,7 +64,7 @@ def suffer(name: str, label: str = "") -> None:
     action = FAULTS.take(name, label)
     if action is not None:
         history.append(_history, "fault", edge=name, action=action, label=label)
-        strike(action, FAULTS, label)
+        strike(action, FAULTS, getattr(_here, "claim", None), label)
 
 
 def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:

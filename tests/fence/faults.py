@@ -8,23 +8,23 @@ once, in one process; and what lies in `taken` is what really happened.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from celadon.jobs import Claim
+from tests.fence.history import Event
+
 # What may happen at an edge.
 KILL = "kill"  # SIGKILL to this process.
-KILL_PARENT = "kill_parent"  # SIGKILL to the parent of a pool's child, which goes on alone.
-FREEZE = "freeze"  # SIGSTOP to this process; the conductor continues it after the lease has run out.
+KILL_PARENT = "kill_parent"  # SIGKILL to the parent of a pool's child, which goes on when its claim is gone.
+FREEZE = "freeze"  # SIGSTOP to this process, and SIGCONT when its claim is gone.
 FREEZE_WITH_PARENT = "freeze_with_parent"  # The same for a pool's child and the parent that renews for it.
 TIME_OUT = "time_out"  # The work is done, and its caller is told that it timed out.
-
-
-# How long a frozen process stays so, and an orphaned child pauses: well beyond the lease of a fence run (1 s).
-BEYOND_LEASE_S = 1.6
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Faults:
 
     def prepare(self) -> None:
         """Begin a round: nothing armed, nothing taken."""
-        for name in ("armed", "taken", "struck", "frozen", "ghosts"):
+        for name in ("armed", "taken", "struck", "asleep", "ghosts"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
             for file in (self.folder / name).iterdir():
                 file.unlink()
@@ -75,53 +75,51 @@ class Faults:
         files = sorted((self.folder / "taken").iterdir())
         return [(file.name.rpartition("@")[0], file.read_text()) for file in files]
 
-    @contextlib.contextmanager
-    def haunting(self, label: str) -> Iterator[None]:
-        """Around the time in which a run loses its claim and does not know it: its successor waits (see `exorcise`)."""
-        ghost = self.folder / "ghosts" / label
-        ghost.write_text(str(os.getpid()))
-        yield
-        ghost.unlink(missing_ok=True)
+    def become_ghost(self, claim: Claim, label: str, stop: Callable[[], object]) -> None:
+        """Stand still until the conductor has seen that the claim is gone, and go on none the wiser.
 
-    def exorcise(self, label: str, at_most_s: float = 2 * BEYOND_LEASE_S) -> None:
-        """Let the run that lost this job come back first, so that both are at their commits at the same time."""
+        stop: brings the process to stand, in whatever way; called once word is left of who is to be awoken.
+        """
+        (self.folder / "ghosts" / label).write_text(str(os.getpid()))
+        word = json.dumps({"job_id": claim.job_id, "epoch": claim.epoch, "since": time.monotonic()})
+        for pid in (os.getpid(), os.getppid()):
+            fresh = self.folder / f"new-{pid}"
+            fresh.write_text(word)
+            fresh.rename(self.folder / "asleep" / str(pid))
+        stop()
+        mine = self.folder / "asleep" / str(os.getpid())
+        while mine.exists():
+            time.sleep(0.005)
+        (self.folder / "ghosts" / label).unlink(missing_ok=True)
+
+    def let_ghost_go_first(self, label: str, at_most_s: float = 3.0) -> None:
+        """In the job's next run: wait for the ghost of the last one, so that both come to their commits together."""
         ghost = self.folder / "ghosts" / label
         deadline = time.monotonic() + at_most_s
         while ghost.exists() and ghost.read_text() != str(os.getpid()) and time.monotonic() < deadline:
             time.sleep(0.005)
 
-    def freeze(self, pid: int) -> None:
-        """Stop a process, leaving word for whoever is to continue it."""
-        (self.folder / "frozen" / str(pid)).touch()
-        os.kill(pid, signal.SIGSTOP)
+    def asleep(self) -> list[tuple[int, Event]]:
+        """(pid, word) of every process that is to be awoken."""
+        return [(int(file.name), json.loads(file.read_text())) for file in (self.folder / "asleep").iterdir()]
 
-    def thaw(self, after_s: float = BEYOND_LEASE_S) -> int:
-        """Continue what was stopped at least `after_s` seconds ago; returns how many are still stopped."""
-        still = 0
-        for file in list((self.folder / "frozen").iterdir()):
-            if time.time() - file.stat().st_mtime < after_s:
-                still += 1
-                continue
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(file.name), signal.SIGCONT)
-            file.unlink()
-        return still
+    def awake(self, pid: int) -> None:
+        """SIGCONT, which a process that was not stopped does not feel."""
+        (self.folder / "asleep" / str(pid)).unlink(missing_ok=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
-def strike(action: str, faults: Faults, label: str) -> None:
+def strike(action: str, faults: Faults, claim: Claim | None, label: str) -> None:
     """Do to this process what `action` says. Returns only from a freeze, or when another process was meant."""
+    me, parent = os.getpid(), os.getppid()
     if action == KILL:
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif action == KILL_PARENT:
-        with faults.haunting(label):
-            os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(BEYOND_LEASE_S)  # The orphan works on, and comes to its commit when its claim is long gone.
-    elif action == FREEZE:
-        with faults.haunting(label):
-            faults.freeze(os.getpid())
-    elif action == FREEZE_WITH_PARENT:
-        with faults.haunting(label):
-            faults.freeze(os.getppid())
-            faults.freeze(os.getpid())
-    else:
-        raise ValueError(f"no such action: {action}")
+        os.kill(me, signal.SIGKILL)
+        return
+    assert claim is not None, f"{action} is for runs"
+    stops: dict[str, Callable[[], object]] = {
+        KILL_PARENT: lambda: os.kill(parent, signal.SIGKILL),
+        FREEZE: lambda: os.kill(me, signal.SIGSTOP),
+        FREEZE_WITH_PARENT: lambda: [os.kill(pid, signal.SIGSTOP) for pid in (parent, me)],
+    }
+    faults.become_ghost(claim, label, stops[action])

@@ -1,4 +1,4 @@
-"""The jobs of a fence run. Each says in the history what it does, and commits its effects through its step's session."""
+"""The jobs of a fence run: each tells the history what it does, and commits its effects through its step's session."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def begin(label: str) -> int:
     """Tell of the run; returns the epoch it runs under, which becomes part of the job's result."""
     claim = edges.running()
     history.append(HISTORY, "start", label=label, job_id=claim.job_id, epoch=claim.epoch, by=claim.engine)
-    edges.FAULTS.exorcise(label)
+    edges.FAULTS.let_ghost_go_first(label)
     edges.passing("between_steps", label)
     return int(claim.epoch)
 
@@ -84,7 +84,11 @@ def refused(label: str, steps: Steps) -> dict[str, int]:
 def order(label: str, steps: Steps) -> dict[str, int]:
     epoch = begin(label)
     steps.run("reserve", commit, label, "reserve")
-    steps.run("mail", send_mail, label, outside=True, record=lambda session, _: commit(session, label, "mail"))
+
+    def record(session: Session, _: object) -> None:
+        commit(session, label, "mail")
+
+    steps.run("mail", send_mail, label, outside=True, record=record)
     steps.run("invoice", commit, label, "invoice")
     return {"epoch": epoch}
 

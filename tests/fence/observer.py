@@ -6,7 +6,7 @@ unique constraint stands in `fence_effects`: it would hide a double by refusing 
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, event, text
+from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, text
 from sqlalchemy.engine import Connection
 
 metadata = MetaData()
@@ -108,9 +108,3 @@ def empty(connection: Connection) -> None:
     """Forget the last round: the ledger's jobs with all that hangs on them, and what was observed."""
     for table in ("attempts", "steps", "keys", "alerts", "jobs", *metadata.tables):
         connection.execute(text(f"DELETE FROM {table}"))
-
-
-def lock_at_begin(engine: Engine) -> None:
-    """On SQLite, begin each transaction as a writer, as everybody else on this file does."""
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

@@ -62,6 +62,9 @@ AT_EDGES: dict[str, tuple[tuple[str, str], ...]] = {
     "prefork_frozen": (("data_sync.between_steps", FREEZE_WITH_PARENT),),
 }
 
+# The fence is what the suite is named after: every round has a run that comes back too late.
+EVERY_ROUND = ("worker_frozen", "prefork_frozen")
+
 # Faults that the conductor inflicts from outside. Those of Redis come one after the other.
 ON_REDIS = ("redis_killed", "redis_frozen", "redis_slow", "redis_half_open", "redis_flushed")
 ON_PROCESSES = ("worker_killed_at_random", "beat_killed", "worker_stopped_gently")
@@ -149,7 +152,7 @@ def _strikes(dice: random.Random, seed: int, *, frozen_in_commit: bool) -> list[
     # Redis has five faults for two rounds; the third of the second round is one of the first's again.
     mine = redis[:3] if seed % 2 == 0 else [*redis[3:], redis[0]]
     strikes = []
-    for kind in edges[seed % 2 :: 2]:
+    for kind in dict.fromkeys((*edges[seed % 2 :: 2], *EVERY_ROUND)):
         choices = [choice for choice in AT_EDGES[kind] if frozen_in_commit or choice != FROZEN_IN_COMMIT]
         strikes.append(Strike(_time(dice, kind), kind, *dice.choice(choices)))
     strikes += [

@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 import signal
 import time
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select, text
 
 from celadon.ledger import tables
-from celadon.states import FINAL
+from celadon.states import FINAL, State
 from tests.fence import history, observer
 from tests.fence.checker import Arrow, Effect, Evidence, Job, Verdict, judge
 from tests.fence.history import Event
@@ -24,6 +25,8 @@ from tests.fence.zygote import Child
 # Jobs that have not come to rest by then are lost; a round takes about five seconds.
 SETTLE_S = 40.0
 LOOK_S = 0.02
+# A process stopped for so long is continued whatever became of its claim.
+GHOST_S = 4.0
 # Slow enough that a producer's time-out (0.15 s) is over before an answer comes, or just not.
 SLOW_S = (0.02, 0.05, 0.12)
 
@@ -98,14 +101,14 @@ class Round:
         deadline = time.monotonic() + self.settle_s
         while time.monotonic() < deadline:
             self.tend(time.monotonic())
-            if self.world.faults.thaw() == 0 and self.all_final() and not self.under_way():
+            if not self.world.faults.asleep() and self.all_final() and not self.under_way():
                 return
             time.sleep(LOOK_S * 2)
 
     def tend(self, now: float) -> None:
         """Continue what was frozen, heal Redis, replace the dead, and let dead submitters' work go on."""
         world = self.world
-        world.faults.thaw()
+        self.awake_ghosts(now)
         if self.redis_heals_at is not None and now >= self.redis_heals_at:
             self.heal_redis()
         world.tend()
@@ -123,6 +126,22 @@ class Round:
         events = history.read(self.world.history)
         begun = sum(event["event"] == "calling" and event["by"] == number for event in events)
         return self.shares[number][begun:]
+
+    def awake_ghosts(self, now: float) -> None:
+        """Continue processes whose claim is gone: some at once, some when the job runs again elsewhere."""
+        sleepers = self.world.faults.asleep()
+        if not sleepers:
+            return
+        told = select(tables.jobs.c.epoch, tables.jobs.c.state)
+        for pid, word in sleepers:
+            with self.world.engine.connect() as connection:
+                row = connection.execute(told.where(tables.jobs.c.id == word["job_id"])).one()
+            lost = row.epoch > word["epoch"]
+            # By the label's hash, not by chance: a parent and its child wake at the same event.
+            patient = zlib.crc32(word["job_id"].encode()) % 2 and row.state not in (State.RUNNING, *FINAL)
+            if (lost and not patient) or now > word["since"] + GHOST_S:
+                history.append(self.world.history, "awoken", sleeper=pid, lost=lost, state=row.state, **word)
+                self.world.faults.awake(pid)
 
     # --- faults from outside
 
@@ -226,7 +245,7 @@ class Round:
             notes=notes,
         )
 
-    def count_faults(self, events: list[Event], fenced: int) -> None:
+    def count_faults(self, events: Sequence[Event], fenced: int) -> None:
         """Faults at edges count when they struck; races and fenced writes when the history has them."""
         kind_of = {choice: kind for kind, choices in AT_EDGES.items() for choice in choices}
         for choice in self.world.faults.taken():

@@ -10,22 +10,32 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import select
+
 import celadon.ledger.claims
 import celadon.ledger.recovery
 import celadon.ledger.sending
 import celadon.steps
+from celadon.jobs import Claim
+from celadon.ledger.db import reading
 from celadon.ledger.tables import jobs
 from tests.fence.edges import wrap
 
 
-def unfenced_steps() -> None:
+def unfenced() -> None:
     """A step's commit no longer asks whether its claim stands."""
-    wrap(celadon.ledger.claims, "fence", lambda original, *args: None)
+    wrap(celadon.ledger.claims, "fence", lambda original, *args: False)
 
 
-def unfenced_ends() -> None:
-    """Neither does the write that ends a run."""
-    wrap(celadon.ledger.claims, "mine", lambda original, claim: jobs.c.id == claim.job_id)
+def borrowed_epoch() -> None:
+    """Fenced writes ask with the epoch that the row has now, instead of the one they were given."""
+
+    def this(original: Callable[..., Any], claim: Claim) -> dict[str, Any]:
+        with reading() as connection:
+            epoch = connection.execute(select(jobs.c.epoch).where(jobs.c.id == claim.job_id)).scalar()
+        return {**original(claim), "b_epoch": epoch}
+
+    wrap(celadon.ledger.claims, "this", this)
 
 
 def no_reaper() -> None:
@@ -44,7 +54,7 @@ def fresh_keys() -> None:
 
 
 DEFECTS: dict[str, Callable[[], Any]] = {
-    defect.__name__: defect for defect in (unfenced_steps, unfenced_ends, no_reaper, no_resend, fresh_keys)
+    defect.__name__: defect for defect in (unfenced, borrowed_epoch, no_reaper, no_resend, fresh_keys)
 }
 
 if chosen := os.environ.get("FENCE_SABOTAGE"):

@@ -71,8 +71,8 @@ class World:
         self.redis.start()
         self.proxy.start()
         url = Ledgers(self.folder, self._start_postgres).fresh(self.kind, CONFIG)
-        self.engine = create_engine(url)
-        observer.lock_at_begin(self.engine)
+        # Longer than any process is kept frozen with SQLite's write lock in its hands.
+        self.engine = create_engine(url, connect_args={"timeout": 20} if self.kind == "sqlite" else {})
         observer.install(self.engine)
         # Only submitters go through the proxy: slowness and half-open connections are what a caller must survive.
         self._workers = Zygote(self._env(url, self.redis.port), self.folder, "zygote-workers", door=True)
@@ -133,5 +133,3 @@ def world(folder: Path, kind: str, sabotage: str = "") -> Iterator[World]:
         yield made
     finally:
         made.stop()
-
-

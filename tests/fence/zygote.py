@@ -112,7 +112,8 @@ def main() -> None:
     orders = os.fdopen(0, "rb", buffering=0, closefd=False)  # Unbuffered, or `select` would not see the rest.
     doors = [open_door()] if "--door" in sys.argv else []
     while True:
-        ready: list[Any] = select.select([orders, *doors], [], [])[0]
+        watched: list[Any] = [orders, *doors]
+        ready = select.select(watched, [], [])[0]
         for door in doors:
             if door in ready:
                 caller, _ = door.accept()

@@ -5,13 +5,16 @@ A process of its own, as in production: it has its own settings, connections and
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import redis
 
 from tests.servers.process import spawn_with_pipes
 
@@ -68,17 +71,19 @@ class Caller:
 
 def main() -> None:
     """The process itself: answers until its input ends."""
+    made = count_redis_clients()
     import celadon
     from celadon.app import load
 
     load()
-    done = {
+    done: dict[str, Callable[..., Any]] = {
         "submit": lambda *args, **kwargs: celadon.submit(*args, **kwargs).as_dict(),
         "find": lambda job_id: (view := celadon.find(job_id)) and view.as_dict(),
         "wait": lambda job_id, seconds: (view := celadon.wait(job_id, seconds)) and view.as_dict(),
         "cancel": lambda job_id: str(celadon.cancel(job_id)),
         "replay": lambda job_id: celadon.replay(job_id),
         "circuit": lambda: circuit_open(),
+        "redis_clients_made": lambda: made["clients"],
     }
     for line in sys.stdin:
         order = json.loads(line)
@@ -94,6 +99,20 @@ def main() -> None:
             }
         answer["took_ms"] = (time.perf_counter() - began) * 1000
         print(json.dumps(answer, default=str), flush=True)
+
+
+def count_redis_clients() -> dict[str, int]:
+    """Count from now on how many clients anybody but kombu makes (it makes one per operation, on its own pools)."""
+    made = {"clients": 0}
+    init = redis.Redis.__init__
+
+    def counting(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "kombu" not in str(inspect.stack()[1].filename):
+            made["clients"] += 1
+        init(self, *args, **kwargs)
+
+    setattr(redis.Redis, "__init__", counting)  # noqa: B010
+    return made
 
 
 def circuit_open() -> bool:

@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 import celeryconfig as project
-from celeryconfig import *  # noqa: F403
+
+globals().update({name: value for name, value in vars(project).items() if not name.startswith("_")})
 
 # A rolling deployment, seen by the tests: some processes know the second module, others not yet.
 imports = tuple(os.environ.get("LIVE_IMPORTS", "tests.live.jobs").split(","))

@@ -10,7 +10,7 @@ effects = Table(
     "live_effects",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("name", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
     Column("step", String(64), nullable=False),
     Column("pid", Integer, nullable=False),
 )

@@ -23,24 +23,12 @@ def leave(session: Session, name: str, step: str) -> None:
     session.execute(insert(effects).values(name=name, step=step, pid=os.getpid()))
 
 
-@job("live.echo", **SOON)
-def echo(name: str) -> dict[str, Any]:
+def be_here(name: str) -> dict[str, Any]:
     GATES.reach(name)
     return {"name": name, "pid": os.getpid()}
 
 
-@job("live.deferred", fallback="defer", **SOON)
-def deferred(name: str) -> dict[str, Any]:
-    return echo(name)
-
-
-@job("live.refused", fallback="refuse", **SOON)
-def refused(name: str) -> dict[str, Any]:
-    return echo(name)
-
-
-@job("live.stepped", **SOON)
-def stepped(name: str, steps: Steps) -> dict[str, int]:
+def two_steps(name: str, steps: Steps) -> dict[str, int]:
     """Two committed steps with a gate between them."""
     steps.run("first", leave, name, "first")
     GATES.wait(name)
@@ -48,9 +36,48 @@ def stepped(name: str, steps: Steps) -> dict[str, int]:
     return {"pid": os.getpid()}
 
 
+def die(name: str) -> None:
+    """Kill the process that this runs in, whatever that is."""
+    GATES.reach(name)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def be_late_once(name: str, steps: Steps) -> None:
+    """Run out of time at the first try, be quick at the second."""
+    if not GATES.reached(name):
+        GATES.wait(name)
+    steps.run("late", leave, name, "late")
+
+
+@job("live.echo", **SOON)
+def echo(name: str) -> dict[str, Any]:
+    return be_here(name)
+
+
+@job("live.deferred", fallback="defer", **SOON)
+def deferred(name: str) -> dict[str, Any]:
+    return be_here(name)
+
+
+@job("live.refused", fallback="refuse", **SOON)
+def refused(name: str) -> dict[str, Any]:
+    return be_here(name)
+
+
+@job("live.stepped", **SOON)
+def stepped(name: str, steps: Steps) -> dict[str, int]:
+    return two_steps(name, steps)
+
+
 @job("live.sync.stepped", queue="data_sync", **SOON)
 def sync_stepped(name: str, steps: Steps) -> dict[str, int]:
-    return stepped(name, steps=steps)
+    return two_steps(name, steps)
+
+
+@job("live.calls.another", **SOON)
+def calls_another(name: str) -> Any:
+    """Calls another job as the plain function it is."""
+    return echo(name)
 
 
 @job("live.cancellable", **SOON)
@@ -63,27 +90,22 @@ def cancellable(name: str, steps: Steps) -> None:
 
 @job("live.poison", **SOON)
 def poison(name: str) -> None:
-    """Kills the process it runs in, whatever that is."""
-    GATES.reach(name)
-    os.kill(os.getpid(), signal.SIGKILL)
+    die(name)
 
 
 @job("live.sync.poison", queue="data_sync", **SOON)
 def sync_poison(name: str) -> None:
-    poison(name)
+    die(name)
 
 
 @job("live.overrun", attempts=2, timeout=timedelta(seconds=0.6), **SOON)
 def overrun(name: str, steps: Steps) -> None:
-    """Runs out of time at its first try, and is quick at its second."""
-    if len(GATES.reached(name)) == 0:
-        GATES.wait(name)
-    steps.run("late", leave, name, "late")
+    be_late_once(name, steps)
 
 
 @job("live.sync.overrun", queue="data_sync", attempts=2, timeout=timedelta(seconds=0.6), **SOON)
 def sync_overrun(name: str, steps: Steps) -> None:
-    overrun(name, steps=steps)
+    be_late_once(name, steps)
 
 
 @job("live.sleeper", **SOON)
@@ -106,4 +128,4 @@ def flaky(name: str) -> int:
 
 @job("live.adopted", adopt=True, **SOON)
 def adopted(name: str) -> dict[str, Any]:
-    return echo(name)
+    return be_here(name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from celadon import job
-from tests.live.jobs import SOON, echo
+from tests.live.jobs import SOON, be_here
 
 
 @job("live.late", **SOON)
 def late(name: str) -> dict[str, Any]:
-    return echo(name)
+    return be_here(name)

@@ -24,7 +24,7 @@ from tests.servers.process import celadon, kill_group, spawn
 START_S = 30.0
 
 
-class WorkerProcess(CeleryTestContainer):
+class WorkerProcess(CeleryTestContainer):  # type: ignore[misc]
     """One `celadon worker LANE` and the children it forks, as a container.
 
     Args:
@@ -35,9 +35,7 @@ class WorkerProcess(CeleryTestContainer):
         words: more words for the command line, for example `("--concurrency", "2")`.
     """
 
-    def __init__(
-        self, lane: str, env: Mapping[str, str], folder: Path, name: str, words: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, lane: str, env: Mapping[str, str], folder: Path, name: str, words: tuple[str, ...] = ()) -> None:
         # The base class would ask a Docker engine about a container; there is none.
         self.lane = lane
         self._name = name
@@ -138,7 +136,7 @@ class WorkerProcess(CeleryTestContainer):
 
     @classmethod
     def version(cls) -> str:
-        return celery.__version__
+        return str(celery.__version__)
 
     @classmethod
     def log_level(cls) -> str:
@@ -151,7 +149,7 @@ class WorkerProcess(CeleryTestContainer):
         return self.lane
 
 
-class Worker(CeleryTestWorker):
+class Worker(CeleryTestWorker):  # type: ignore[misc]
     """The plugin's worker node; only the type of its container is narrower."""
 
     container: WorkerProcess
@@ -163,7 +161,7 @@ class Worker(CeleryTestWorker):
         return self.container.stop(timeout)
 
 
-class Workers(CeleryWorkerCluster):
+class Workers(CeleryWorkerCluster):  # type: ignore[misc]
     """The plugin's cluster: started together, waited for together."""
 
     def start(self) -> None:

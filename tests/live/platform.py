@@ -98,6 +98,14 @@ class Platform:
         self._callers.append(made)
         return made
 
+    def command(self, *words: str) -> str:
+        """Run `celadon WORDS`; returns what it printed."""
+        done = subprocess.run(
+            celadon(*words), env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def stop(self) -> None:
         for caller in self._callers:
             caller.stop()
@@ -125,9 +133,11 @@ class Platform:
     def effects(self, name: str) -> list[str]:
         """Steps whose effects are committed for a test's job, in order, doubles included."""
         with self.engine.connect() as connection:
-            return list(connection.execute(
-                select(effects.c.step).where(effects.c.name == name).order_by(effects.c.id)
-            ).scalars())
+            return list(
+                connection.execute(
+                    select(effects.c.step).where(effects.c.name == name).order_by(effects.c.id)
+                ).scalars()
+            )
 
     def until(self, job_id: str, state: str, within: float = 15) -> dict[str, Any]:
         """Wait for the job to come to a state; returns its row."""

@@ -67,3 +67,10 @@ def test_a_sleeping_job_frees_its_worker(platform: Warm, name: str) -> None:
         assert row["attempt"] == 0, "a sleep burnt a try"
         assert platform.attempts(job_id) == ["asleep", "succeeded"]
         assert platform.effects(f"{name}-{n}") == ["before", "after"]
+
+
+def test_a_job_called_by_another_is_the_plain_function(platform: Warm, name: str) -> None:
+    receipt = platform.call.submit("live.calls.another", name)
+    row = platform.until(receipt["job_id"], "succeeded")
+    assert len(platform.gates.reached(name)) == 1
+    assert name in str(row["result"])

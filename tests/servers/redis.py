@@ -6,9 +6,10 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.eventually import eventually
 from tests.servers.process import find_program, free_port, spawn
@@ -39,10 +40,14 @@ class RedisServer:
         """The address for a client that goes through a proxy on `port`."""
         return f"redis://127.0.0.1:{port}/0"
 
-    def client(self) -> redis.Redis[Any]:
+    def client(self) -> redis.Redis:
         """A new client of the test's own; the caller closes it (it is a context manager)."""
         return redis.Redis(
-            port=self.port, decode_responses=True, socket_timeout=5, socket_connect_timeout=1, retry=None
+            port=self.port,
+            decode_responses=True,
+            socket_timeout=5,
+            socket_connect_timeout=1,
+            retry=Retry(NoBackoff(), 0),
         )
 
     @property

@@ -30,7 +30,7 @@ MAY_IMPORT_OF_OURS = {
     "tasks": {"celadon", "services"},
     "web": {"web", "celadon", "services"},
     "deploy": {"deploy", "celeryconfig", "celadon", "tasks", "services", "web"},
-    "examples": {"celadon"},
+    "examples": {"celadon", "examples"},
 }
 FORBIDDEN_LIBRARIES = {"services": {"celery", "kombu", "flask", "flower", "redis"}}
 READS_ENVIRONMENT = {"celeryconfig", "celadon.settings"}

@@ -1,0 +1,168 @@
+"""Beat's scheduler on the ledger: what the configuration says, fired once when due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery.schedules import crontab
+from sqlalchemy import select, update
+
+from celadon import app, beat, queues
+from celadon.errors import CeladonError, InvalidPayload, UnknownJob
+from celadon.ledger import presence, schedules
+from celadon.ledger.db import at, begin, clock, reading
+from celadon.ledger.tables import jobs
+from celadon.ledger.tables import schedules as table
+from celadon.states import State
+from tests.contract.given import count, row
+from tests.contract.pointed import pointed
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+
+@pytest.fixture
+def declare(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the operator's file say this about schedules."""
+
+    def say(**entries: Any) -> None:
+        monkeypatch.setattr(queues.operators_file(), "beat_schedule", entries)
+
+    return say
+
+
+def overdue(seconds: float) -> None:
+    with begin() as connection:
+        connection.execute(update(table).values(next_due=at(-seconds), last_due=at(-seconds - 1)))
+
+
+def fired() -> list[Any]:
+    with reading() as connection:
+        return list(connection.execute(select(jobs).order_by(jobs.c.due)).all())
+
+
+def test_the_configured_schedules_become_rows(declare):
+    declare(
+        hourly={"task": "unit.deferred", "schedule": crontab(minute="17"), "kwargs": {"word": "w"}},
+        often={"task": "unit.deferred", "schedule": 60, "options": {"queue": "default"}},
+    )
+
+    beat.sync()
+
+    with reading() as connection:
+        rows = {one.name: one for one in connection.execute(select(table))}
+        now = clock(connection)
+    assert rows["hourly"].payload == {"word": "w"}
+    assert rows["hourly"].next_due.minute == 17
+    assert rows["often"].queue == "default"
+    assert now < rows["often"].next_due <= now + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("entry", "error", "told"),
+    [
+        ({"task": "unit.defered", "schedule": 60}, UnknownJob, "did you mean 'unit.deferred'"),
+        ({"task": "unit.deferred", "schedule": 60, "args": ("w",)}, CeladonError, "as kwargs, not as args"),
+        ({"task": "unit.deferred", "schedule": 60, "kwargs": {"x": 1}}, InvalidPayload, "x: Extra inputs"),
+        ({"task": "unit.deferred", "schedule": "hourly"}, CeladonError, r"beat_schedule\['bad'\]"),
+    ],
+)
+def test_an_entry_that_can_not_be_is_refused_and_changes_nothing(declare, entry, error, told):
+    declare(good={"task": "unit.deferred", "schedule": 60})
+    beat.sync()
+    declare(bad=entry)
+
+    with pytest.raises(error, match=told):
+        beat.sync()
+
+    assert count(table, table.c.name == "good") == count(table) == 1
+
+
+def test_a_due_schedule_stores_its_job_and_moves_on(declare):
+    declare(often={"task": "unit.deferred", "schedule": 60, "kwargs": {"word": "w"}})
+    beat.sync()
+    overdue(1)
+
+    assert beat.fire_due() == 1
+    assert beat.fire_due() == 0
+
+    (job,) = fired()
+    assert (job.name, job.payload, job.schedule, job.state) == (
+        "unit.deferred",
+        {"word": "w"},
+        "often",
+        State.SCHEDULED,
+    )
+    assert job.due == job.run_at <= job.created_at
+
+
+def test_of_what_was_missed_the_latest_due_time_is_fired_once(declare):
+    declare(often={"task": "unit.deferred", "schedule": 60})
+    beat.sync()
+    overdue(3600)
+
+    assert beat.fire_due() == 1
+
+    (job,) = fired()
+    assert timedelta(0) <= job.created_at - job.due < timedelta(seconds=62)
+    assert schedules.due()[0] == []
+
+
+@pytest.mark.parametrize(("declared", "queue"), [("unit.deferred", "data_sync"), ("unit.routed", "scheduled")])
+def test_scheduled_work_goes_to_the_scheduled_queue_unless_declared_otherwise(declare, declared, queue):
+    declare(often={"task": declared, "schedule": 60})
+    beat.sync()
+    overdue(1)
+    beat.fire_due()
+
+    assert fired()[0].queue == queue
+
+
+def test_a_schedule_of_a_job_that_this_beat_does_not_know_is_left_to_one_that_does(declare):
+    declare(often={"task": "unit.deferred", "schedule": 60})
+    beat.sync()
+    with begin() as connection:
+        connection.execute(update(table).values(job="of.another.release", next_due=at(-1)))
+
+    assert beat.fire_due() == 0
+
+    assert count(jobs) == 0
+    assert len(schedules.due()[0]) == 1
+
+
+@pytest.fixture
+def scheduler(declare: Any) -> Iterator[beat.LedgerScheduler]:
+    declare(often={"task": "unit.deferred", "schedule": 60})
+    made = beat.LedgerScheduler(app=app.app)
+    yield made
+    made.close()
+
+
+def test_one_tick_syncs_fires_and_promotes(scheduler):
+    scheduler.tick()
+    overdue(1)
+
+    pause = scheduler.tick()
+
+    (job,) = fired()
+    assert row(job.id).state == State.QUEUED
+    assert 0 < pause <= 1
+    assert [one.lane for one in presence.alive()] == ["beat"]
+
+
+def test_a_scheduler_outlives_a_ledger_that_is_away(scheduler, ledger):
+    with pointed(ledger_url="sqlite:////no/such/folder/x.db"):
+        assert scheduler.tick() > 0
+
+    scheduler.tick()
+    assert count(table) == 1
+
+
+def test_a_scheduler_that_ends_says_so(scheduler):
+    scheduler.tick()
+
+    scheduler.close()
+
+    assert presence.alive() == []

@@ -1,0 +1,223 @@
+"""The scheduler's chores: the reaper's judgement of gaps, pruning, unparking, alerts by mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from celadon import chores
+from celadon.chores import Chores, Reaper
+from celadon.errors import LedgerUnavailable
+from celadon.ledger import claims, moving, presence
+from celadon.ledger.db import at, begin, reading
+from celadon.ledger.presence import Worker
+from celadon.ledger.tables import alerts, attempts, jobs
+from celadon.sender import Sender
+from celadon.states import Outcome, State
+from tests.contract.given import FAILURE, a_claim, a_job, change, count, let_its_lease_run_out, row
+from tests.contract.pointed import pointed
+from tests.eventually import eventually
+from tests.servers import MailSink
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+LEASE_S = 10.0  # LEASE_S's default.
+
+
+class Clock:
+    """The process's own clock, moved by the test."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(chores, "time", made)
+    return made
+
+
+def a_lost_lease() -> str:
+    job_id = a_claim().job_id
+    let_its_lease_run_out(job_id)
+    return job_id
+
+
+def outcome(job_id: str) -> str:
+    with reading() as connection:
+        return str(connection.execute(select(attempts.c.outcome).where(attempts.c.job_id == job_id)).scalar_one())
+
+
+def let_the_amnesty_be_over(reaper: Reaper) -> None:
+    assert reaper._amnesty_until is not None
+    reaper._amnesty_until -= timedelta(hours=1)
+
+
+def test_a_reaper_that_has_just_begun_waits_one_lease_before_it_judges(clock):
+    reaper, job_id = Reaper(), a_lost_lease()
+
+    assert reaper.tick() == 0
+    for _ in range(9):
+        clock.now += 1
+        assert reaper.tick() == 0
+    assert row(job_id).state == State.RUNNING
+
+    clock.now += 1
+    assert reaper.tick() == 1
+
+
+def test_what_was_lost_before_it_could_see_is_nobodys_crash(clock):
+    reaper, job_id = Reaper(), a_lost_lease()
+    reaper.tick()
+    for _ in range(5):
+        clock.now += LEASE_S / 2 - 0.1
+        reaper.tick()
+
+    assert outcome(job_id) == Outcome.LOST
+    assert row(job_id).quarantine is False
+
+
+def ready(clock: Clock) -> Reaper:
+    """A reaper that has ticked without a gap for so long that it judges."""
+    reaper = Reaper()
+    for _ in range(12):
+        reaper.tick()
+        clock.now += 1
+    let_the_amnesty_be_over(reaper)
+    return reaper
+
+
+def test_without_a_gap_a_lost_lease_is_a_crash_at_once(clock):
+    reaper, job_id = ready(clock), a_lost_lease()
+
+    assert reaper.tick() == 1
+    assert outcome(job_id) == Outcome.CRASHED
+
+
+def test_after_a_gap_of_its_own_it_waits_one_lease_so_that_the_living_can_renew(clock):
+    reaper, job_id = ready(clock), a_lost_lease()
+
+    clock.now += LEASE_S / 2 + 0.1
+    assert reaper.tick() == 0
+    clock.now += LEASE_S / 2 - 0.1
+    assert reaper.tick() == 0
+    change(job_id, lease_until=at(60))
+
+    clock.now += LEASE_S / 2
+    assert reaper.tick() == 0
+    assert row(job_id).state == State.RUNNING
+
+
+def test_a_tick_that_the_ledger_refused_is_no_good_tick(clock, ledger):
+    reaper, job_id = ready(clock), a_lost_lease()
+
+    with pointed(ledger_url="sqlite:////no/such/folder/x.db"):
+        for _ in range(6):
+            clock.now += 1
+            with pytest.raises(LedgerUnavailable):
+                reaper.tick()
+    clock.now += 1
+
+    assert reaper.tick() == 0
+    assert row(job_id).state == State.RUNNING
+
+
+def test_silent_workers_alone_never_pause_it(clock):
+    reaper = ready(clock)
+    reaper.tick()
+    for _ in range(5):
+        job_id = a_lost_lease()
+        clock.now += LEASE_S / 2 - 0.1
+        assert reaper.tick() == 1
+        assert outcome(job_id) == Outcome.CRASHED
+
+
+@pytest.fixture
+def all_chores() -> Chores:
+    """All chores, with a sender that is never started."""
+    return Chores(Sender())
+
+
+def test_parked_jobs_go_on_when_a_worker_that_knows_them_is_alive(all_chores):
+    job_id = a_job(name="unit.inline")
+    moving.park(job_id)
+    all_chores.tick()
+    assert row(job_id).state == State.PARKED
+
+    presence.appear(
+        Worker(id="w", host="h", pid=1, lane="default", queues=("default",), tasks=("unit.inline",), concurrency=1)
+    )
+    all_chores._due.clear()
+    all_chores.tick()
+    assert row(job_id).state == State.QUEUED
+
+
+def test_finished_jobs_are_pruned_as_declared_and_of_undeclared_names_by_the_default(all_chores):
+    old, young, unknown = a_claim(name="unit.inline"), a_claim(name="unit.inline"), a_claim(name="gone.job")
+    for claim in (old, young, unknown):
+        claims.finish(claim, None)
+    for claim in (old, unknown):
+        change(claim.job_id, finished_at=at(-8 * 86400))
+
+    all_chores.tick()
+
+    assert count(jobs) == count(jobs, jobs.c.id == young.job_id) == 1
+
+
+def test_a_chore_that_fails_does_not_keep_the_others(all_chores, monkeypatch):
+    monkeypatch.setattr(moving, "promote", lambda: 1 / 0)
+    job_id = a_job(expires_in_s=1.0)
+    change(job_id, expires_at=at(-1))
+
+    all_chores.tick()
+
+    assert row(job_id).state == State.CANCELLED
+
+
+def test_a_ledger_that_is_away_ends_the_round(all_chores):
+    with pointed(ledger_url="sqlite:////no/such/folder/x.db"), pytest.raises(LedgerUnavailable):
+        all_chores.tick()
+
+
+@pytest.fixture
+def mailing(ledger: str, mail_sink: MailSink) -> Iterator[MailSink]:
+    with pointed(ledger_url=ledger, use_broker="false", smtp_url=mail_sink.url, admin_email="ops@example.org"):
+        yield mail_sink
+
+
+def test_the_administrator_gets_one_mail_for_a_dead_job(all_chores, mailing):
+    claims.fail(a_claim(), FAILURE, retry_in_s=None, alert_after=3)
+
+    all_chores.tick()
+
+    eventually("the alert is marked as sent", lambda: count(alerts, alerts.c.sent_at.is_not(None)))
+    all_chores._due.clear()
+    all_chores.tick()
+    (mail,) = mailing.messages
+    assert mail["To"] == "ops@example.org"
+    assert mail["Subject"] == "[celadon] contract.job is dead after 1 failed attempts"
+    assert "celadon replay" in mail.get_content()
+
+
+def test_a_mail_that_was_refused_is_sent_again_under_the_same_id(all_chores, mailing):
+    mailing.answers = ["451 try later"]
+    claims.fail(a_claim(), FAILURE, retry_in_s=None, alert_after=3)
+    all_chores.tick()
+    eventually("the refusal is written down", lambda: count(alerts, alerts.c.error.like("%451%")))
+    with begin() as connection:
+        alert_id = connection.execute(select(alerts.c.id)).scalar_one()
+        connection.execute(update(alerts).values(try_after=at(-1)))
+
+    eventually("the thread that sends is free", lambda: not all_chores._mailing.locked())
+    all_chores._due.clear()
+    all_chores.tick()
+
+    (mail,) = eventually("the mail arrives", lambda: mailing.messages)
+    assert mail["Message-ID"] == f"<alert-{alert_id}@celadon>"

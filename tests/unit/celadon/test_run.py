@@ -1,0 +1,245 @@
+"""The one function that runs a job: every way in which a run can end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from celadon import JobView, Permanent, Steps, cancel, drain, find, keeper, submit
+from celadon.errors import LedgerUnavailable
+from celadon.ledger.db import at
+from celadon.run import Ran, Runner, describe, run_job
+from celadon.states import Outcome, State
+from tests.contract.given import WORKER, change, let_its_lease_run_out
+from tests.unit.celadon.jobs import SCRIPT, Hopeless
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+Script = Callable[[Steps], Any]
+
+
+@pytest.fixture(autouse=True)
+def _not_draining() -> Iterator[None]:
+    yield
+    drain.reset()
+
+
+def a_job(script: Script) -> str:
+    SCRIPT.append(script)
+    return submit("unit.scripted", {}, queue="data_sync").job_id
+
+
+def run(job_id: str, **options: Any) -> Ran:
+    return run_job(job_id, Runner(worker=WORKER, **options))
+
+
+def found(job_id: str) -> JobView:
+    view = find(job_id)
+    assert view is not None
+    return view
+
+
+def outcomes(job_id: str) -> list[Outcome]:
+    return [attempt.outcome for attempt in found(job_id).attempts]
+
+
+def fail(error: BaseException) -> Script:
+    def script(_: Steps) -> None:
+        raise error
+
+    return script
+
+
+def test_a_job_that_returns_has_succeeded_with_its_result():
+    job_id = a_job(lambda _: {"ok": [1, None]})
+
+    ran = run(job_id)
+
+    assert (ran.state, ran.error) == (State.SUCCEEDED, None)
+    assert (found(job_id).result, outcomes(job_id)) == ({"ok": [1, None]}, [Outcome.SUCCEEDED])
+
+
+def test_a_job_that_raises_is_tried_again_until_it_is_out_of_attempts():
+    job_id = a_job(fail(ValueError("no luck")))
+
+    states = []
+    for _ in range(3):
+        change(job_id, state=State.QUEUED)
+        states.append(run(job_id).state)
+
+    assert states == [State.SCHEDULED, State.SCHEDULED, State.DEAD]
+    view = found(job_id)
+    assert (view.attempt, view.error) == (3, {"kind": "ValueError", "message": "no luck"})
+    assert "ValueError: no luck" in (view.attempts[-1].error or "")
+
+
+@pytest.mark.parametrize("error", [Permanent("never"), Hopeless("never")], ids=["Permanent", "declared permanent"])
+def test_a_permanent_error_ends_the_job_at_once(error):
+    job_id = a_job(fail(error))
+
+    assert run(job_id).state == State.DEAD
+    assert found(job_id).attempt == 1
+
+
+def test_a_result_that_is_no_json_ends_the_job_at_once_and_names_its_type():
+    job_id = a_job(lambda _: {1, 2})
+
+    assert run(job_id).state == State.DEAD
+    assert "returned set, which JSON can't hold" in (found(job_id).error or {})["message"]
+
+
+def test_a_payload_that_no_longer_fits_ends_the_job_at_once():
+    job_id = a_job(lambda _: None)
+    change(job_id, payload={"removed": "field"})
+
+    assert run(job_id).state == State.DEAD
+    assert (found(job_id).error or {})["kind"] == "InvalidPayload"
+
+
+def test_a_job_that_sleeps_is_scheduled_and_burns_nothing():
+    job_id = a_job(lambda steps: steps.sleep("nap", 3600))
+
+    assert run(job_id).state == State.SCHEDULED
+    assert (found(job_id).attempt, outcomes(job_id)) == (0, [Outcome.ASLEEP])
+
+
+def test_after_its_sleep_a_job_goes_on():
+    job_id = a_job(lambda steps: [steps.sleep("nap", 0.001), steps.done("nap")])
+    run(job_id)
+    change(job_id, state=State.QUEUED)
+
+    assert run(job_id).state == State.SUCCEEDED
+    assert found(job_id).result == [None, True]
+
+
+def test_a_short_sleep_is_waited_out_inline_and_a_long_one_is_not():
+    short, long = a_job(lambda steps: steps.sleep("nap", 0.05)), "long"
+
+    assert run(short, engine="inline", budget_s=5).state == State.SUCCEEDED
+
+    long = a_job(lambda steps: steps.sleep("nap", 3600))
+    assert run(long, engine="inline", budget_s=5).state == State.SCHEDULED
+
+
+def test_a_stopping_worker_gives_a_job_back_at_its_next_step_unburnt():
+    def script(steps: Steps) -> None:
+        drain.begin()
+        steps.run("next", lambda own: pytest.fail("the step must not run"))
+
+    job_id = a_job(script)
+
+    assert run(job_id).state == State.QUEUED
+    assert (found(job_id).attempt, outcomes(job_id)) == (0, [Outcome.INTERRUPTED])
+
+
+def test_an_inline_run_over_its_budget_gives_the_job_back_at_its_next_step():
+    job_id = a_job(lambda steps: steps.run("next", lambda own: pytest.fail("the step must not run")))
+
+    assert run(job_id, engine="inline", budget_s=-1).state == State.QUEUED
+
+
+def test_a_cancelled_job_ends_at_its_next_step():
+    def script(steps: Steps) -> None:
+        cancel(job_id)
+        steps.run("next", lambda own: pytest.fail("the step must not run"))
+
+    job_id = a_job(script)
+
+    assert run(job_id).state == State.CANCELLED
+    assert outcomes(job_id) == [Outcome.CANCELLED]
+
+
+def test_a_cancelled_job_without_steps_sees_the_request_when_its_lease_is_renewed():
+    def script(steps: Steps) -> None:
+        cancel(job_id)
+        keeper.keeper().renew()
+        steps.check()
+        pytest.fail("it went on")
+
+    job_id = a_job(script)
+
+    assert run(job_id).state == State.CANCELLED
+
+
+def test_a_run_that_lost_its_claim_writes_nothing_more():
+    def script(steps: Steps) -> str:
+        let_its_lease_run_out(job_id)
+        change(job_id, state=State.QUEUED, epoch=7, send_due=at())
+        return "stale"
+
+    job_id = a_job(script)
+
+    ran = run(job_id)
+
+    assert (ran.state, ran.claim is not None) == (None, True)
+    assert (found(job_id).state, found(job_id).result, outcomes(job_id)) == (State.QUEUED, None, [])
+
+
+def test_a_departure_can_not_be_swallowed_by_the_jobs_own_except():
+    def script(steps: Steps) -> str:
+        drain.begin()
+        try:
+            steps.run("next", lambda own: None)
+        except Exception:
+            return "swallowed"
+        return "went on"
+
+    assert run(a_job(script)).state == State.QUEUED
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_a_job_that_can_not_go_on_for_lack_of_the_ledger_is_given_back_unburnt(independent):
+    def away(own: Any) -> None:
+        raise LedgerUnavailable("for a moment")
+
+    def script(steps: Steps) -> None:
+        if not independent:
+            steps.run("step", away)
+        with steps.independent():
+            steps.run("step", away)
+
+    job_id = a_job(script)
+
+    assert run(job_id).state == State.QUEUED
+    assert found(job_id).attempt == 0
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_an_interpreter_that_ends_under_a_job_gives_it_back(end):
+    job_id = a_job(fail(end()))
+
+    with pytest.raises(end):
+        run(job_id)
+
+    assert (found(job_id).state, outcomes(job_id)) == (State.QUEUED, [Outcome.INTERRUPTED])
+
+
+def test_what_can_not_be_claimed_says_why():
+    job_id = a_job(lambda _: None)
+    cancel(job_id)
+
+    ran = run(job_id)
+
+    assert ran.claim is None
+    assert ran.why is not None
+    assert ran.why.state == State.CANCELLED
+
+
+def test_failures_of_one_cause_have_one_fingerprint():
+    def of(message: str, kind: type[Exception] = ValueError) -> str:
+        try:
+            raise kind(message)
+        except Exception as error:
+            return describe(error).fingerprint
+
+    assert of("order 17 of 2026-11-22 failed (deadbeef01)") == of("order 9 of 2025-01-01 failed (0badc0ffee)")
+    assert len({of("order 1 failed"), of("mail 1 failed"), of("order 1 failed", KeyError)}) == 3
+
+
+def test_a_very_long_error_is_cut_to_what_a_row_should_hold():
+    failure = describe(ValueError("x" * 100_000))
+
+    assert len(failure.message) == 2000
+    assert len(failure.traceback) == 20_000
