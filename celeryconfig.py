@@ -2,7 +2,7 @@
 
 Celery reads it as its configuration. The local runner, the containers and the chart read `lanes` from it, so
 that how a queue is worked stands in one place. A process that only submits keeps the tight limits below, so that
-a web request never hangs on a broker; `celadon worker` and `celadon beat` replace them by patient ones.
+a web request never hangs on a broker; `celadon worker` replaces them by patient ones.
 """
 
 import os
@@ -117,7 +117,7 @@ broker_transport_options = {
     "priority_steps": [0],
     "client_name": "celadon-producer",
 }
-# Workers and Beat: patient, for they have nobody waiting; reconnects are at most 2 s apart.
+# Workers: patient, for they have nobody waiting; reconnects are at most 2 s apart.
 patient_transport_options = {
     **_sentinel,
     "socket_timeout": 10,

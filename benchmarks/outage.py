@@ -1,10 +1,13 @@
 """What a caller waits for while the broker is down (G14), ours beside stock Celery in the same outages.
 
 Two kinds of outage: refused (Redis killed, the port answers with a reset) and half-open (Redis stopped by SIGSTOP:
-the kernel still accepts bytes, nobody answers). In each cycle the broker is well and both sides have sent; then it
-goes away, and the first submission and ten with the circuit open are timed. Every other cycle begins without pooled
-connections, as a process does that was just started. Jobs have `fallback="defer"`, so no inline run is in the times. Between the submissions with an open circuit, one plain
-row is inserted and committed each time: `commit_beside_*` is what the database takes of those times.
+the kernel still accepts bytes, nobody answers). In each cycle the broker is well and has been sent to; then it goes
+away, and the first submission and ten with the circuit open are timed. Every other cycle begins without pooled
+connections, as a process does that was just started. In cycles of their own eight threads, as many as a web process
+has, meet the outage at once; that is told without a bar. Jobs have `fallback="defer"`: no inline run is in the times.
+
+Beside each submission with an open circuit one plain row is inserted and committed: `commit_beside` is the part of
+those times that the database and the machine take.
 
 The ledger is PostgreSQL with its durable defaults, or SQLite: `python -m benchmarks.outage sqlite`.
 """

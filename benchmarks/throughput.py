@@ -44,8 +44,9 @@ def drain(here: Ground, queue: str, put: Callable[[], object], worker: Sequence[
 
         first = eventually("the worker is at it", lambda: fallen_to(FROM), ROUND_LIMIT_S)
         last = eventually("the queue is nearly empty", lambda: fallen_to(TO), ROUND_LIMIT_S)
-        assert first and last
     here.redis.wipe()
+    assert first is not None
+    assert last is not None
     return (first[0] - last[0]) / (last[1] - first[1])
 
 

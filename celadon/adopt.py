@@ -20,6 +20,7 @@ from celadon.broker import HEADER
 from celadon.errors import CeladonError, InvalidOption, LedgerUnavailable
 from celadon.ids import new_id
 from celadon.jobs import NewJob
+from celadon.ledger.alerts import write_alert
 from celadon.ledger.db import at, begin
 from celadon.ledger.tables import audit, jobs
 from celadon.ledger.writing import insert_job
@@ -125,6 +126,7 @@ def _store(new: NewJob, problem: str | None) -> tuple[State, bool]:
                     error_fingerprint="not-adopted",
                 )
             )
+            write_alert(connection, new.id, "dead", new.name, "came as a message that can't be adopted", problem)
     return state, fresh
 
 

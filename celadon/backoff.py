@@ -11,4 +11,4 @@ JITTER = 0.2  # Up to a fifth longer, so that jobs that failed together do not c
 def delay_s(failed: int, first: timedelta, cap: timedelta) -> float:
     """Seconds until the next try after `failed` (1 or more) failed ones: `first`, doubled each time, at most `cap`."""
     wait: float = min(first.total_seconds() * 2 ** min(failed - 1, 40), cap.total_seconds())
-    return wait * (1 + random.random() * JITTER)
+    return min(wait * (1 + random.random() * JITTER), cap.total_seconds())

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 from celery.beat import Scheduler
@@ -37,6 +38,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
 
     def setup_schedule(self) -> None:
         self.max_interval = settings().tick_s
+        entries(datetime.now(UTC))  # A schedule that can't be kept is refused now, in words.
         self._sender = Sender()
         self._chores = Chores(self._sender)
         self._synced = False
@@ -53,17 +55,20 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         self._sender.start()
 
     def tick(self, *_: Any, **__: Any) -> float:
-        """One round of everything; returns the seconds to pause. A ledger that is away is waited for."""
+        """One round of everything; returns the seconds to pause. Nothing that fails in it ends the scheduler."""
+        more = False
         try:
             if not self._synced:
                 sync()
                 self._synced = True
             self._be_present()
             fire_due()
-            self._chores.tick()
+            more = self._chores.tick()
         except LedgerUnavailable as error:
             log.warning("scheduler.ledger_away", error=str(error))
-        return settings().tick_s
+        except Exception:
+            log.exception("scheduler.failed")
+        return 0.0 if more else settings().tick_s
 
     def _be_present(self) -> None:
         if time.monotonic() < self._present_until:
@@ -73,25 +78,21 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         self._present_until = time.monotonic() + settings().renew_s
 
     def close(self) -> None:
+        # Called from a signal handler, perhaps in the midst of a transaction of this very thread: no SQL here. The
+        # scheduler is taken for gone when it has not been heard of for PRESENCE_S.
         self._sender.stop()
-        try:
-            presence.leave(self._self.id)
-        except LedgerUnavailable:
-            log.info("scheduler.left_without_a_word")
 
 
-def sync() -> None:
-    """Make the rows say what `celeryconfig.beat_schedule` says. Raises CeladonError for an entry that can't be."""
-    with reading() as connection:
-        now = clock(connection)
-    entries = []
+def entries(now: datetime) -> list[Entry]:
+    """`celeryconfig.beat_schedule` in the ledger's words. Raises CeladonError for an entry that can't be."""
+    made = []
     declared: dict[str, dict[str, Any]] = getattr(operators_file(), "beat_schedule", {})
     for name, facts in declared.items():
         definition = registry.get(facts["task"])
         if facts.get("args"):
             raise CeladonError(f"beat_schedule[{name!r}]: give the payload as kwargs, not as args")
         rule = due.rule_of(name, facts["schedule"])
-        entries.append(
+        made.append(
             Entry(
                 name=name,
                 job=definition.name,
@@ -101,7 +102,14 @@ def sync() -> None:
                 next_due=due.following(rule, now),
             )
         )
-    schedules.sync(entries, int(getattr(operators_file(), "beat_generation", 1)), now)
+    return made
+
+
+def sync() -> None:
+    """Make the rows say what the configuration says."""
+    with reading() as connection:
+        now = clock(connection)
+    schedules.sync(entries(now), int(getattr(operators_file(), "beat_generation", 1)), now)
 
 
 def fire_due() -> int:
@@ -109,17 +117,25 @@ def fire_due() -> int:
     rows, now = schedules.due()
     fired = 0
     for row in rows:
-        latest, following = row.next_due, due.following(row.spec, row.next_due)
-        while following <= now:
-            latest, following = following, due.following(row.spec, following)
-        definition = registry.known().get(row.job)
-        if definition is None:
-            log.error("schedule.unknown_job", schedule=row.name, job=row.job)
-            continue
-        if schedules.fire(row.name, latest, following, _job(row, definition, latest)):
-            log.info("schedule.fired", schedule=row.name, job=row.job, due=latest.isoformat())
-            fired += 1
+        try:
+            fired += _fire(row, now)
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            log.exception("schedule.failed", schedule=row.name)
     return fired
+
+
+def _fire(row: Any, now: datetime) -> bool:
+    definition = registry.known().get(row.job)
+    if definition is None:
+        log.error("schedule.unknown_job", schedule=row.name, job=row.job)
+        return False
+    latest = due.latest(row.spec, row.next_due, now)
+    done = schedules.fire(row, latest, due.following(row.spec, latest), _job(row, definition, latest))
+    if done:
+        log.info("schedule.fired", schedule=row.name, job=row.job, due=latest.isoformat())
+    return done
 
 
 def _job(row: Any, definition: Definition, due_time: Any) -> NewJob:

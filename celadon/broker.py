@@ -12,6 +12,7 @@ import threading
 import time
 
 import redis
+from celery.exceptions import QueueNotFound
 from kombu import Connection
 from kombu.exceptions import KombuError, LimitExceeded
 
@@ -24,15 +25,17 @@ log = logs.get("celadon.broker")
 
 PROBE_FIRST_S = 0.25  # A blip is over soon; an outage is asked about every PROBE_LAST_S.
 PROBE_LAST_S = 2.0
+PROBE_KEY = "celadon:probe"
 HEADER = "celadon"  # Marks our messages, so that others' can be told apart.
 
 
 class NotSent(Exception):
     """The broker did not say yes."""
 
-    def __init__(self, reason: str, maybe: bool = False) -> None:
+    def __init__(self, reason: str, *, maybe: bool = False, lasting: bool = True) -> None:
         self.reason = reason
         self.maybe = maybe  # It may have arrived all the same: the answer was late or lost.
+        self.lasting = lasting  # The broker is away, and the next message would fare no better.
         super().__init__(reason)
 
 
@@ -105,11 +108,11 @@ def send(job_id: str, name: str, queue: str, *, pickup: bool = False) -> None:
             time_limit=None,
             soft_time_limit=None,
         )
-    except (KombuError, redis.RedisError, OSError) as error:
+    except (KombuError, QueueNotFound, redis.RedisError, OSError) as error:
         reason, maybe, lasting = _judge(error)
         if lasting:
             circuit.trip(reason)
-        raise NotSent(reason, maybe) from error
+        raise NotSent(reason, maybe=maybe, lasting=lasting) from error
 
 
 def _judge(error: BaseException) -> tuple[str, bool, bool]:
@@ -121,19 +124,24 @@ def _judge(error: BaseException) -> tuple[str, bool, bool]:
             return f"no answer in time: {text}", True, True
         if isinstance(cause, ConnectionRefusedError) or "refused" in text.lower():
             return f"connection refused: {text}", False, True
+        if isinstance(cause, QueueNotFound):
+            return f"no queue of that name is declared: {text}", False, False
         if isinstance(cause, LimitExceeded):
             return "all connections to the broker are in use", False, False
         if isinstance(cause, redis.ResponseError):
-            return f"refused by the broker: {text}", False, False  # Full, read-only: it is there and says no.
+            return f"refused by the broker: {text}", False, True  # Full or read-only: it is there, and of no use.
         cause = cause.__cause__ or cause.__context__
     return f"{type(error).__name__}: {error}", True, True
 
 
 def reachable() -> bool:
-    """Ask the broker, within the bounds of a producer's connection."""
+    """Whether the broker takes writes, asked within the bounds of a producer's connection.
+
+    A full or read-only Redis answers a ping, but is of no use.
+    """
     try:
         if settings().redis == settings().broker_url:
-            return bool(get_redis().ping())
+            return bool(get_redis().set(PROBE_KEY, "1", px=1000))
         return _handshake()
     except Exception:
         return False
@@ -143,5 +151,9 @@ def _handshake() -> bool:
     tight = {"socket_timeout": 0.15, "socket_connect_timeout": 0.1, "max_retries": 0}
     options = {**app.conf.broker_transport_options, **tight}
     with Connection(settings().broker_url, transport_options=options, connect_timeout=0.1) as connection:
-        connection.connect()
-        return bool(connection.connected)
+        # The transport's own channel: `default_channel` would try again for seconds.
+        channel = connection.transport.create_channel(connection.transport)
+        try:
+            return bool(channel.client.set(PROBE_KEY, "1", px=1000))
+        finally:
+            channel.close()

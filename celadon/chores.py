@@ -17,6 +17,7 @@ from celadon.settings import settings
 
 log = logs.get("celadon.scheduler")
 
+KEEP_UNDECLARED, KEEP_UNDECLARED_FOR = 1000, timedelta(days=7)  # Of jobs whose declaration is gone.
 BACKLOG_ALERT_S = 60.0  # How long a job may wait, with the broker away, before the administrator is told.
 
 
@@ -58,21 +59,25 @@ class Chores:
         self._sender = sender
         self._reaper = Reaper()
         self._due: dict[str, float] = {}
-        self._mailing = threading.Lock()
+        self._aside: dict[str, threading.Lock] = {"alerts": threading.Lock(), "prune": threading.Lock()}
+        self._outage_told = False
 
-    def tick(self) -> None:
-        """One round. A chore that fails is logged and does not keep the others. Raises LedgerUnavailable."""
-        moved = self._every(0, "promote", moving.promote)
-        moved += self._every(0, "release", moving.release)
+    def tick(self) -> bool:
+        """One round; whether there is more to promote at once. A chore that fails is logged and keeps no other.
+
+        Raises LedgerUnavailable.
+        """
+        promoted = self._every(0, "promote", moving.promote)
+        moved = promoted + self._every(0, "release", moving.release)
         moved += self._every(0, "reap", self._reaper.tick)
         moved += self._every(1, "unpark", self._unpark)
         if moved:
             self._sender.wake()
         self._every(1, "expire", moving.expire)
-        self._every(1, "alerts", self._send_alerts)
         self._every(5, "backlog", self._watch_backlog)
-        self._every(10, "prune", self._prune)
-        self._every(60, "forget", self._forget)
+        self._every(1, "alerts", lambda: self._do_aside("alerts", alerts.send_due))
+        self._every(10, "prune", lambda: self._do_aside("prune", prune))
+        return promoted >= moving.BATCH
 
     def _every(self, seconds: float, name: str, chore: Callable[[], int]) -> int:
         now = time.monotonic()
@@ -88,49 +93,57 @@ class Chores:
             self._due[name] = now + max(seconds, 5)
             return 0
 
-    def _unpark(self) -> int:
-        known = {name for worker in presence.alive() for name in worker.tasks}
-        return moving.unpark(known)
-
-    def _send_alerts(self) -> int:
-        # A mail server may take its time; the clock of the jobs may not.
-        if self._mailing.acquire(blocking=False):
-            threading.Thread(target=self._mail, name="celadon-alerts", daemon=True).start()
+    def _do_aside(self, name: str, chore: Callable[[], int]) -> int:
+        """Do a chore that may take its time on a thread of its own: the clock of the jobs may not wait for it."""
+        if self._aside[name].acquire(blocking=False):
+            threading.Thread(target=self._do, args=(name, chore), name=f"celadon-{name}", daemon=True).start()
         return 0
 
-    def _mail(self) -> None:
+    def _do(self, name: str, chore: Callable[[], int]) -> None:
         try:
-            alerts.send_due()
+            chore()
         except LedgerUnavailable:
-            log.info("alerts.ledger_away")
+            log.info("chore.ledger_away", chore=name)
         except Exception:
-            log.exception("alerts.failed")
+            log.exception("chore.failed", chore=name)
         finally:
-            self._mailing.release()
+            self._aside[name].release()
+
+    def _unpark(self) -> int:
+        return moving.unpark({(worker.queues, worker.tasks) for worker in presence.alive() if worker.queues})
 
     def _watch_backlog(self) -> int:
-        """Tell the administrator of work that waits because the broker is away. It costs nothing while it is there."""
+        """Tell the administrator, once per outage, of work that waits because the broker is away."""
         if settings().use_broker and not broker.circuit.open:
+            self._outage_told = False
             return 0
         backlog = sending.backlog()
         reason = broker.circuit.reason or "it is switched off (USE_BROKER)"
         log.warning("broker.away", queued=backlog.count, oldest_s=round(backlog.oldest_s, 1), reason=reason)
-        if backlog.oldest_id is not None and backlog.oldest_s > BACKLOG_ALERT_S:
-            write_backlog_alert(backlog.oldest_id, backlog.count, backlog.oldest_s, reason)
+        if backlog.oldest_s > BACKLOG_ALERT_S and not self._outage_told:
+            self._outage_told = True
+            write_backlog_alert(backlog.count, backlog.oldest_s, reason)
         return 0
 
-    def _prune(self) -> int:
-        removed = 0
-        for name in retention.names():
-            definition = registry.known().get(name)
-            keep = definition.keep if definition else 1000
-            keep_for = definition.keep_for if definition else timedelta(days=7)
-            keep_bytes = definition.keep_bytes if definition else None
-            removed += retention.prune(name, keep=keep, keep_for=keep_for, keep_bytes=keep_bytes)
-        if removed:
-            log.info("ledger.pruned", jobs=removed)
-        return removed
 
-    def _forget(self) -> int:
-        presence.forget()
-        return retention.forget_keys()
+def prune() -> int:
+    """Remove what is no longer to be kept, of all names; how many jobs went."""
+    removed = 0
+    for name in retention.names():
+        rule = registry.known().get(name)
+        batch = retention.BATCH
+        while batch == retention.BATCH:
+            batch = retention.prune(
+                name,
+                keep=rule.keep if rule else KEEP_UNDECLARED,
+                keep_for=rule.keep_for if rule else KEEP_UNDECLARED_FOR,
+                keep_bytes=rule.keep_bytes if rule else None,
+                keep_dead_for=rule.keep_dead_for if rule else None,
+            )
+            removed += batch
+    retention.forget_keys()
+    retention.forget_audit()
+    presence.forget()
+    if removed:
+        log.info("ledger.pruned", jobs=removed)
+    return removed

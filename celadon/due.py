@@ -28,6 +28,17 @@ def rule_of(name: str, given: Any) -> dict[str, Any]:
     return {"every_s": float(every_s)}
 
 
+def latest(rule: Mapping[str, Any], first: datetime, now: datetime) -> datetime:
+    """The last due time that is not after `now`; `first` is one of them."""
+    if "every_s" in rule:
+        every = timedelta(seconds=rule["every_s"])
+        return first + (now - first) // every * every
+    due = first
+    while (after := following(rule, due)) <= now:
+        due = after
+    return due
+
+
 def following(rule: Mapping[str, Any], after: datetime) -> datetime:
     """The first due time later than `after`. Intervals are aligned: every Beat computes the same instants."""
     if "every_s" in rule:

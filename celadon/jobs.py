@@ -179,3 +179,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
+
+
+def storable_text(text: str) -> str:
+    """The text without what a database's text can't hold: lone surrogates and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")

@@ -51,6 +51,7 @@ def join(
         session.info[_PENDING] = []
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)
+        event.listen(session, "after_transaction_end", _ended)
     session.info[_PENDING].append((receipt, state, deliver, session.get_nested_transaction()))
     return receipt
 
@@ -80,6 +81,18 @@ def _rolled_back(session: Session, transaction: SessionTransaction) -> None:
         else:
             pending[0].reason = "rolled back: nothing was submitted"
     session.info[_PENDING] = kept
+
+
+def _ended(session: Session, transaction: SessionTransaction) -> None:
+    """A session that is closed without a commit rolls back without saying so. After a commit nothing is left here."""
+    if transaction.parent is None:
+        _forget(session)
+
+
+def _forget(session: Session) -> None:
+    for pending in session.info[_PENDING]:
+        pending[0].reason = "rolled back: nothing was submitted"
+    session.info[_PENDING] = []
 
 
 def _inside(savepoint: SessionTransaction | None, transaction: SessionTransaction) -> bool:

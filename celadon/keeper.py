@@ -12,6 +12,7 @@ from celadon import logs
 from celadon.errors import LedgerUnavailable
 from celadon.jobs import Claim
 from celadon.ledger import claims
+from celadon.ledger.db import use_reserve
 from celadon.settings import settings
 
 log = logs.get("celadon.keeper")
@@ -61,29 +62,34 @@ class Keeper:
         return len(self._runs)
 
     def _keep(self) -> None:
+        use_reserve()
         every = settings().renew_s
         following = time.monotonic() + every
         while True:
             # Deadlines are looked at often, leases are renewed every RENEW_S.
             time.sleep(min(0.25, every))
-            try:
-                self._end_overdue()
-                if time.monotonic() >= following:
-                    following = time.monotonic() + every
-                    self.renew()
-            except LedgerUnavailable as error:
-                log.warning("keeper.ledger_away", error=str(error))
-            except Exception:
-                log.exception("keeper.failed")
+            if time.monotonic() >= following:
+                following = time.monotonic() + every
+                self._guarded(self.renew)
+            self._guarded(self._end_overdue)
+
+    def _guarded(self, part: Callable[[], None]) -> None:
+        """Neither part may stop the thread, nor keep the other from its turn."""
+        try:
+            part()
+        except LedgerUnavailable as error:
+            log.warning("keeper.ledger_away", error=str(error))
+        except Exception:
+            log.exception("keeper.failed")
 
     def renew(self) -> None:
         """Extend every lease, one statement for each length of lease."""
-        runs = self.running()
+        runs = [run for run in self.running() if not run.lost]
         for lease_s in {run.lease_s for run in runs}:
             group = {run.pair: run for run in runs if run.lease_s == lease_s}
             for pair in claims.renew(group.keys(), lease_s):
+                # It stays here until it ends: its slot is taken, and its time-out still holds.
                 group[pair].lost = True
-                self.remove(group[pair])
                 log.warning("job.claim_lost", job_id=pair[0], epoch=pair[1])
 
     def _end_overdue(self) -> None:

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from celadon.deadline import within
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import presence, sending, switches
+from celadon.settings import settings
 
 T = TypeVar("T")
 FRESH_S = 1.0  # How old an answer may be: a switch that is turned works everywhere within it.
@@ -23,9 +25,11 @@ class Remembered(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self) -> T:
-        if time.monotonic() >= self._until and self._lock.acquire(blocking=False):
+        # Only the first read is waited for; later one thread reads while the others take what is known.
+        if time.monotonic() >= self._until and self._lock.acquire(blocking=self._until == 0.0):
             try:
-                self._value = self._read()
+                if time.monotonic() >= self._until:
+                    self._value = within(settings().ledger_timeout_s, lambda _: self._read(), job_id="")
             except LedgerUnavailable:
                 pass
             finally:

@@ -35,7 +35,8 @@ def heard(job_id: str, budget_s: float) -> str | None:
             # One wait must end well within the socket's time-out, so a long one is made of several.
             answer = client.blpop([f"pickup:{job_id}"], timeout=min(left, READ_S / 2))
         except redis.RedisError:
-            return None
+            time.sleep(min(left, READ_S / 2))  # The row will tell; the worker still gets its time.
+            continue
         if answer:
             worker: str = json.loads(answer[1])
             return worker

@@ -8,7 +8,7 @@ import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -34,6 +34,7 @@ class Definition:
     keep: int
     keep_for: timedelta
     keep_bytes: int | None
+    keep_dead_for: timedelta | None
     alert_after: int
     fallback: str | None
     confirm: bool
@@ -52,6 +53,10 @@ class Definition:
         return {field: getattr(model, field) for field in type(model).model_fields}
 
     def _parse(self, payload: Mapping[str, Any]) -> BaseModel:
+        if not isinstance(payload, Mapping):
+            raise InvalidPayload(
+                f"The payload of {self.name!r} is {type(payload).__name__}; give a mapping of its fields"
+            )
         try:
             return self.model.model_validate(dict(payload))
         except ValidationError as error:
@@ -61,7 +66,15 @@ class Definition:
             ) from error
 
     def scope_of(self, payload: Mapping[str, Any]) -> str | None:
-        return self.scope.format(**payload) if self.scope else None
+        """The business key of the step marks. Raises InvalidPayload if the ledger can't hold it."""
+        if self.scope is None:
+            return None
+        scope = self.scope.format(**payload)
+        if not storable(scope):
+            raise InvalidPayload(
+                f"scope={self.scope!r} gives {len(scope)} characters; 1 to 200 are allowed, none of them NUL"
+            )
+        return scope
 
     def queue_of(self, *, delayed: bool) -> str:
         return queue_for(self.name, declared=self.queue, delayed=delayed)
@@ -71,6 +84,15 @@ class Definition:
 
 
 _definitions: dict[str, Definition] = {}
+
+
+def storable(key: str) -> bool:
+    """Whether the ledger can hold a key or name: 1 to 200 characters, no NUL, no lone surrogate."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return 0 < len(key) <= 200 and "\x00" not in key
 
 
 def declare(name: str, function: Callable[..., Any], **options: Any) -> Definition:
@@ -117,11 +139,17 @@ def _model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
             )
         kind = Any if parameter.annotation is parameter.empty else parameter.annotation
         fields[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
-    return create_model(f"Payload of {name}", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+    return create_model(
+        f"Payload of {name}",
+        __config__=ConfigDict(
+            extra="forbid", protected_namespaces=(), allow_inf_nan=False, ser_json_inf_nan="constants"
+        ),
+        **fields,
+    )
 
 
 def _check(name: str, function: Callable[..., Any], model: type[BaseModel], options: Mapping[str, Any]) -> None:
-    def refuse(what: str) -> None:
+    def refuse(what: str) -> NoReturn:
         raise DeclarationError(f"Job {name!r}: {what}")
 
     other = _definitions.get(name)
@@ -144,10 +172,20 @@ def _check(name: str, function: Callable[..., Any], model: type[BaseModel], opti
         refuse(f"fallback={options['fallback']!r}: one of {', '.join(FALLBACKS)}, or None for the lane's")
     if options["queue"] is not None:
         lane_of(options["queue"])
+    permanent = options["permanent"]
+    if not isinstance(permanent, tuple) or not all(isinstance(e, type) and issubclass(e, Exception) for e in permanent):
+        refuse(f"permanent={permanent!r}: a tuple of exception classes, for example (ValueError,)")
+    if options["alert_after"] < 1:
+        refuse(f"alert_after={options['alert_after']}: at least 1")
+    if options["keep_for"] < timedelta(0) or (options["keep_bytes"] or 0) < 0:
+        refuse(f"keep_for={options['keep_for']}, keep_bytes={options['keep_bytes']}: can't be negative")
     if options["keep"] < 0:
         refuse(f"keep={options['keep']}: how many completed jobs are kept can't be negative")
     if options["scope"]:
-        used = {field for _, field, _, _ in string.Formatter().parse(options["scope"]) if field is not None}
+        try:
+            used = {field for _, field, _, _ in string.Formatter().parse(options["scope"]) if field is not None}
+        except ValueError as error:
+            refuse(f"scope={options['scope']!r} is no format string: {error}")
         missing = used - set(model.model_fields)
         if missing or not used:
             refuse(f"scope={options['scope']!r} must use the payload's fields ({', '.join(model.model_fields)})")

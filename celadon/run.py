@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from celadon import backoff, logs, registry, tracing
+from celadon import backoff, drain, logs, registry, tracing
 from celadon.errors import (
     Asleep,
     CancelRequested,
@@ -24,7 +24,7 @@ from celadon.errors import (
     Permanent,
     StepsFailed,
 )
-from celadon.jobs import Claim, Failure
+from celadon.jobs import Claim, Failure, storable_text
 from celadon.keeper import Running, keeper
 from celadon.ledger import claims, moving
 from celadon.ledger.claims import WhyNot
@@ -40,6 +40,7 @@ T = TypeVar("T")
 # How long a finished run tries to tell a ledger that is away. Its lease is kept meanwhile; after that the job is
 # recovered and runs again, skipping the steps that are done.
 TELL_LEDGER_S = 60.0
+AWAY_AGAIN_S = 2.0  # When a run that met a ledger that was away is tried again.
 TELL_LEDGER_INLINE_S = 2.0  # A web request does not wait that long.
 
 
@@ -102,9 +103,17 @@ def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
     claim = running.claim
     began = time.monotonic()
     log.info("job.started", engine=runner.engine, worker=runner.worker)
+    patience_s = TELL_LEDGER_S if runner.engine == "worker" else TELL_LEDGER_INLINE_S
     try:
         depart, error = _call(running, definition, runner)
-        state = insist(depart, TELL_LEDGER_S if runner.engine == "worker" else TELL_LEDGER_INLINE_S)
+        try:
+            state = insist(depart, patience_s)
+        except LedgerUnavailable:
+            raise
+        except Exception as refused:
+            # The ledger is there and will not have this: a result it can't hold, say. The attempt has failed.
+            depart, error = _failed(claim, definition, refused)
+            state = insist(depart, patience_s)
     except LostClaim as lost:
         log.warning("job.stale", reason=str(lost))
         return Ran(claim=claim, error=str(lost))
@@ -136,23 +145,29 @@ def _call(running: Running, definition: Definition, runner: Runner) -> tuple[Cal
         return lambda: claims.give_back(claim), str(departure)
     except LedgerUnavailable as away:
         # The job could not go on for lack of the ledger, which is no fault of its own.
-        return lambda: claims.give_back(claim), str(away)
+        return lambda: claims.postpone(claim, AWAY_AGAIN_S), str(away)
+    except (KeyboardInterrupt, SystemExit) as ended:
+        if drain.draining() or isinstance(ended, KeyboardInterrupt):
+            # The process is being ended under the job: give it back at once.
+            claims.give_back(claim)
+            raise
+        return _failed(claim, definition, ended)
     except Exception as error:
-        log.warning("job.failed", exc_info=error)
-        retry_in_s = _retry_in_s(claim, definition, error)
-        failure = describe(error)
-        return lambda: claims.fail(claim, failure, retry_in_s=retry_in_s, alert_after=definition.alert_after), str(
-            error
-        )
-    except BaseException:
-        # The interpreter is being ended under the job (SystemExit, KeyboardInterrupt): give it back at once.
-        claims.give_back(claim)
-        raise
+        return _failed(claim, definition, error)
     size = len(str(result)) if result is not None else 0
     return lambda: claims.finish(claim, result, size), None
 
 
-def _retry_in_s(claim: Claim, definition: Definition, error: Exception) -> float | None:
+def _failed(claim: Claim, definition: Definition, error: BaseException) -> tuple[Callable[[], State], str]:
+    log.warning("job.failed", exc_info=error)
+    retry_in_s = _retry_in_s(claim, definition, error)
+    failure = describe(error)
+    return lambda: claims.fail(
+        claim, failure, retry_in_s=retry_in_s, alert_after=definition.alert_after
+    ), failure.message
+
+
+def _retry_in_s(claim: Claim, definition: Definition, error: BaseException) -> float | None:
     """When to try again; None: never."""
     if isinstance(error, (Permanent, InvalidPayload, *definition.permanent)):
         return None
@@ -197,12 +212,12 @@ def describe(error: BaseException) -> Failure:
     lines = traceback.format_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     where = f"{frame[0].name}" if frame else ""
-    kind = type(error).__name__
+    kind, message = type(error).__name__, storable_text(str(error))
     return Failure(
         kind=kind,
-        message=str(error)[:2000],
-        traceback="".join(lines)[-20_000:],
-        fingerprint=fingerprint(kind, re.sub(r"[0-9a-f]{6,}|\d+", "#", str(error).lower())[:200], where),
+        message=message[:2000],
+        traceback=storable_text("".join(lines))[-20_000:],
+        fingerprint=fingerprint(kind, re.sub(r"[0-9a-f]{6,}|\d+", "#", message.lower())[:200], where),
     )
 
 

@@ -11,7 +11,7 @@ from celadon import broker, logs
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import sending
 from celadon.ledger.sending import ToSend
-from celadon.queues import lane_of
+from celadon.queues import lane_of, names
 from celadon.redis import get_redis
 from celadon.settings import settings
 
@@ -32,6 +32,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._not_before: dict[str, float] = {}
         self._one_more: dict[str, float] = {}
+        self._next_resend = 0.0
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._loop, name="celadon-sender", daemon=True)
@@ -70,8 +71,10 @@ class Sender:
             sent += self._send(batch)
             if len(batch) < BATCH or broker.circuit.open:
                 break
-        for queue in sending.overdue_queues():
-            sent += self._resend(queue)
+        if time.monotonic() >= self._next_resend:
+            self._next_resend = time.monotonic() + settings().resend_after_s / 5
+            for queue in sending.overdue_queues():
+                sent += self._resend(queue)
         return sent
 
     def _resend(self, queue: str) -> int:
@@ -95,15 +98,19 @@ class Sender:
         return self._send(batch)
 
     def _send(self, batch: list[ToSend]) -> int:
+        sent = 0
         for done, job in enumerate(batch):
             try:
                 broker.send(job.job_id, job.name, job.queue)
+                sent += 1
             except broker.NotSent as error:
-                left = [later.job_id for later in batch[done:]]
-                log.warning("sender.broker_away", reason=error.reason, unsent=len(left))
-                sending.not_sent(left, again_in_s=0.5)
-                return done
-        return len(batch)
+                log.warning("sender.not_sent", job_id=job.job_id, queue=job.queue, reason=error.reason)
+                if error.lasting:
+                    # What may have arrived stays as it was taken, to be sent again no sooner than usual.
+                    left = [later.job_id for later in batch[done + error.maybe :]]
+                    sending.not_sent(left, again_in_s=0.5)
+                    break
+        return sent
 
 
 def broker_depth(queue: str) -> int | None:
@@ -114,7 +121,7 @@ def broker_depth(queue: str) -> int | None:
     try:
         client = get_redis()
         seconds = int(client.time()[0])
-        index = f"unacked_index:{lane_of(queue).name}"
+        index = f"unacked_index:{lane_of(queue).name}" if queue in names() else "unacked_index"
         with client.pipeline(transaction=False) as pipe:
             pipe.llen(queue)
             pipe.zcount(index, seconds - UNACKED_LATELY_S, "+inf")

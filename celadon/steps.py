@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from celadon import drain
 from celadon.errors import (
@@ -23,11 +23,13 @@ from celadon.errors import (
     StepNameUsedTwice,
     StepsFailed,
 )
+from celadon.jobs import storable_text
 from celadon.keeper import Running
 from celadon.ledger import claims, marks
 from celadon.ledger.db import session, translated
 from celadon.settings import settings
 
+MAX_NAME = 200
 _KEYS = uuid.UUID("6f1c3a52-8a0e-5c55-9d0f-5b6f3f1f6a10")  # Namespace of the steps' idempotency keys.
 
 
@@ -82,10 +84,10 @@ class Steps:
         """
         self._boundary(name)
         try:
-            with translated():
-                return (
-                    self._outside(name, fn, args, kwargs, record) if outside else self._inside(name, fn, args, kwargs)
-                )
+            do = self._outside if outside else self._inside
+            return do(name, fn, args, kwargs, record)
+        except LedgerUnavailable:
+            raise  # No step's error: the run can't go on.
         except Exception as error:
             if self._collected is None:
                 raise
@@ -113,8 +115,7 @@ class Steps:
                 raise Asleep(row.wake_at)
             time.sleep(left)
         with session() as own:
-            marks.done(own.connection(), self._claim, name, None, self._run.lease_s)
-            own.commit()
+            self._mark(own, name, None)
 
     @contextmanager
     def independent(self) -> Iterator[None]:
@@ -159,24 +160,33 @@ class Steps:
             raise StepNameUsedTwice(
                 f"Step {name!r} is used twice in one run; a name is a step's identity, give each its own"
             )
+        if not 0 < len(name) <= MAX_NAME:
+            raise Permanent(f"a step's name has 1 to {MAX_NAME} characters; this one has {len(name)}")
         self._seen.add(name)
         self.check()
 
-    def _inside(self, name: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _inside(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        _record: Callable[[Session, Any], None] | None,
+    ) -> Any:
         begun = marks.start(self._claim, name, idempotency_key(self._claim.scope, name), self._run.lease_s)
         if begun is not None:
             return begun.result
         try:
             with session() as own:
                 # Another job of the same scope may have done it since; it is locked out from here on.
-                row = marks.lock(own, self._claim, name)
+                with translated():
+                    row = marks.lock(own, self._claim, name)
                 if row.state == "done":
                     return row.result
-                with _no_commit(own, name):
+                with _one_transaction(own, name):
                     result = as_json(name, fn(own, *args, **kwargs))
                     own.flush()
-                marks.done(own.connection(), self._claim, name, result, self._run.lease_s)
-                own.commit()
+                self._mark(own, name, result)
                 return result
         except Exception as error:
             self._record_failure(name, error)
@@ -198,27 +208,33 @@ class Steps:
             result = as_json(name, fn(*args, key=key, **kwargs))
             with session() as own:
                 if record is not None:
-                    row = marks.lock(own, self._claim, name)
+                    with translated():
+                        row = marks.lock(own, self._claim, name)
                     if row.state == "done":
                         return row.result
-                    with _no_commit(own, name):
+                    with _one_transaction(own, name):
                         record(own, result)
                         own.flush()
-                marks.done(own.connection(), self._claim, name, result, self._run.lease_s)
-                own.commit()
+                self._mark(own, name, result)
                 return result
         except Exception as error:
             self._record_failure(name, error)
             raise
 
+    def _mark(self, own: Session, name: str, result: Any) -> None:
+        """Mark a step done and commit, the fence being the last statement before it."""
+        with translated():
+            marks.done(own.connection(), self._claim, name, result, self._run.lease_s)
+            own.commit()
+
     def _record_failure(self, name: str, error: Exception) -> None:
-        marks.failed(self._claim, name, f"{type(error).__name__}: {error}", self._run.lease_s)
+        marks.failed(self._claim, name, storable_text(f"{type(error).__name__}: {error}"), self._run.lease_s)
 
 
 def as_json(what: str, value: Any) -> Any:
     """The value if JSON can hold it. Raises Permanent that names what returned it."""
     try:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise Permanent(
             f"{what!r} returned {type(value).__name__}, which JSON can't hold ({error}); return plain data"
@@ -227,16 +243,29 @@ def as_json(what: str, value: Any) -> Any:
 
 
 @contextmanager
-def _no_commit(own: Session, name: str) -> Iterator[None]:
-    """Refuse a commit inside a step: it would part the effect from its mark."""
+def _one_transaction(own: Session, name: str) -> Iterator[None]:
+    """Refuse a commit or rollback of the whole transaction inside a step: either parts the effect from its mark.
 
-    def refuse(_: Session) -> None:
-        raise Permanent(
-            f"step {name!r} called session.commit(); the platform commits it together with the mark (use flush)"
-        )
+    Savepoints (`session.begin_nested()`) are free to come and go.
+    """
+    undone = False
 
-    event.listen(own, "before_commit", refuse)
+    def committing(session: Session) -> None:
+        if not session.in_nested_transaction():
+            raise Permanent(
+                f"step {name!r} called session.commit(); the platform commits it together with the mark (use flush)"
+            )
+
+    def rolled_back(_: Session, transaction: SessionTransaction) -> None:
+        nonlocal undone
+        undone = undone or not transaction.nested
+
+    event.listen(own, "before_commit", committing)
+    event.listen(own, "after_soft_rollback", rolled_back)
     try:
         yield
     finally:
-        event.remove(own, "before_commit", refuse)
+        event.remove(own, "before_commit", committing)
+        event.remove(own, "after_soft_rollback", rolled_back)
+    if undone:
+        raise Permanent(f"step {name!r} called session.rollback(); use session.begin_nested() to undo a part of it")

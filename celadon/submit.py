@@ -13,16 +13,17 @@ from sqlalchemy.orm import Session
 
 from celadon import broker, fallback, joining, outlook, registry, tracing
 from celadon.deadline import Abandoned, within
-from celadon.errors import InvalidOption, LedgerUnavailable, PayloadTooLarge
+from celadon.errors import InvalidOption, InvalidPayload, LedgerUnavailable, PayloadTooLarge
 from celadon.ids import new_id
 from celadon.jobs import NewJob, Receipt, Submitted
+from celadon.ledger.claims import why_not
 from celadon.ledger.db import begin
 from celadon.ledger.writing import insert_job
 from celadon.pickup import heard
 from celadon.queues import lane_of
-from celadon.registry import Definition
+from celadon.registry import Definition, storable
 from celadon.settings import settings
-from celadon.states import State
+from celadon.states import FINAL, State
 
 MAX_PRIORITY = 9  # Priorities are -9 to 9: enough to order by, few enough to keep in mind.
 
@@ -108,14 +109,15 @@ def deliver(
 def _confirm(new: NewJob, definition: Definition, receipt: Receipt, began: float) -> Receipt:
     """Wait for a worker's claim, unless nobody is there (fall back) or many jobs are before it (no failure)."""
     try:
-        capacity, before = within(settings().ledger_timeout_s, lambda _: _ahead(new), job_id=new.id)
+        capacity = outlook.capacity(new.queue, new.name)
+        before = within(settings().ledger_timeout_s, lambda _: outlook.backlog(new.queue, capacity), job_id=new.id)
     except LedgerUnavailable as error:
         return receipt.settle(Submitted.QUEUED, reason=f"sent; not confirmed, for the ledger went away: {error}")
     if capacity == 0:
         return fallback.fall_back(new, definition, receipt, began, "no live worker consumes its queue")
     if before > capacity:
         return receipt.settle(Submitted.QUEUED, reason=f"behind {before} or more jobs")
-    worker = heard(new.id, settings().confirm_ms / 1000)
+    worker = heard(new.id, settings().confirm_ms / 1000) or _claimant(new.id)
     if worker is not None:
         return receipt.settle(Submitted.PICKED_UP, by=worker, after_ms=_ms_since(began))
     return fallback.fall_back(
@@ -123,10 +125,13 @@ def _confirm(new: NewJob, definition: Definition, receipt: Receipt, began: float
     )
 
 
-def _ahead(new: NewJob) -> tuple[int, int]:
-    """(slots of the workers that could take it, jobs queued before it)"""
-    capacity = outlook.capacity(new.queue, new.name)
-    return capacity, outlook.backlog(new.queue, capacity) if capacity else 0
+def _claimant(job_id: str) -> str | None:
+    """Who claimed it, by its row: the rendezvous is quick, but only the row is the truth."""
+    try:
+        why = within(settings().ledger_timeout_s, lambda _: why_not(job_id), job_id=job_id)
+    except LedgerUnavailable:
+        return None
+    return why.claimed_by if why.state == State.RUNNING or why.state in FINAL else None
 
 
 def _ms_since(began: float) -> float:
@@ -145,7 +150,12 @@ def _new_job(
     tenant: str | None,
 ) -> NewJob:
     plain = definition.validate(payload)
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    try:
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise InvalidPayload(
+            f"The payload of {definition.name!r} is no JSON: {error}", problems=[str(error)]
+        ) from error
     size = len(text.encode())
     if size > settings().max_payload_bytes:
         raise PayloadTooLarge(
@@ -158,8 +168,10 @@ def _new_job(
     if run_at is not None and run_at.tzinfo is None:
         raise InvalidOption(f"run_at={run_at.isoformat()} has no time zone; give an aware datetime, for example in UTC")
     for what, value in (("key", key), ("tenant", tenant)):
-        if value is not None and not 0 < len(value) <= 200:
-            raise InvalidOption(f"{what} has {len(value)} characters; 1 to 200 are allowed")
+        if value is not None and not storable(value):
+            raise InvalidOption(
+                f"{what}={value[:40]!r} has {len(value)} characters; 1 to 200 are allowed, none of them NUL"
+            )
     if priority is not None and not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
         raise InvalidOption(f"priority={priority}: -{MAX_PRIORITY} to {MAX_PRIORITY} are allowed")
     delayed = bool(delay_s) or (run_at is not None and run_at > datetime.now(UTC))

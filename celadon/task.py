@@ -119,6 +119,7 @@ def job(
     keep: int = 1000,
     keep_for: timedelta = timedelta(days=7),
     keep_bytes: int | None = None,
+    keep_dead_for: timedelta | None = None,
     alert_after: int = 3,
     fallback: str | None = None,
     confirm: bool = False,
@@ -130,8 +131,8 @@ def job(
 
     name: of the job and its Celery task. queue: where it runs; None: by route, or `scheduled` when delayed.
     attempts: tries in all. backoff: wait after the first failure, doubled each time, at most `backoff_cap`.
-    timeout: longest run; None: the lane's. keep, keep_for, keep_bytes: how many completed jobs are kept, for how
-    long, and in how many bytes. alert_after: the administrator is told at this many failures, and at death.
+    timeout: longest run; None: the lane's. keep, keep_for, keep_bytes: how many completed jobs are kept, for how long,
+    and in how many bytes. keep_dead_for: how long dead ones are; None: until an operator removes them.
     fallback: `inline`, `defer` or `refuse` when the broker is away; None: the lane's. confirm: default of submit's.
     permanent: exceptions after which another try can't help. scope: business key of the step marks, a format string
     over the payload such as "order:{order_id}"; None: the job's id. adopt: accept plain Celery messages too.
@@ -151,6 +152,7 @@ def job(
             keep=keep,
             keep_for=keep_for,
             keep_bytes=keep_bytes,
+            keep_dead_for=keep_dead_for,
             alert_after=alert_after,
             fallback=fallback,
             confirm=confirm,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from celadon.ids import new_id
 from celadon.jobs import Claim, Failure
-from celadon.ledger.db import at, begin, reading
+from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.tables import alerts
 from celadon.ledger.writing import upsert
 from celadon.states import State
@@ -24,7 +24,7 @@ def raise_alert(
     """Once when a job has failed `alert_after` times, once when it is dead. A departure happens once, so does this."""
     if state == State.DEAD:
         kind, what = "dead", f"is dead after {attempt} failed attempts"
-    elif attempt == alert_after:
+    elif attempt == alert_after and state == State.SCHEDULED:
         kind, what = "failing", f"has failed {attempt} times and will be tried again"
     else:
         return
@@ -39,12 +39,13 @@ def write_alert(connection: Connection, job_id: str, kind: str, name: str, what:
     _write(connection, new_id(), job_id, kind, f"{name} {what}", body)
 
 
-def write_backlog_alert(oldest_id: str, count: int, oldest_s: float, reason: str) -> None:
-    """Once for each outage, however many schedulers see it: the alert's id is made of the oldest job's."""
+def write_backlog_alert(count: int, oldest_s: float, reason: str) -> None:
+    """At most once an hour, however many schedulers see the outage: the alert's id is made of the hour."""
     what = f"{count} jobs are queued, the oldest for {oldest_s:.0f} s, while the broker is away"
     body = f"{what}: {reason}.\n\nWorkers take them from the ledger meanwhile; more workers take more.\n"
     with begin() as connection:
-        _write(connection, str(uuid.uuid5(_OUTAGES, oldest_id)), oldest_id, "backlog", what, body)
+        hour = f"{clock(connection):%Y-%m-%dT%H}"
+        _write(connection, str(uuid.uuid5(_OUTAGES, hour)), "", "backlog", what, body)
 
 
 def _write(connection: Connection, alert_id: str, job_id: str, kind: str, subject: str, body: str) -> None:
@@ -77,9 +78,9 @@ def take(alert_id: str, for_s: float) -> bool:
         )
 
 
-def mark_sent(alert_id: str) -> None:
+def mark_sent(alert_id: str, note: str | None = None) -> None:
     with begin() as connection:
-        connection.execute(update(alerts).where(alerts.c.id == alert_id).values(sent_at=at(), error=None))
+        connection.execute(update(alerts).where(alerts.c.id == alert_id).values(sent_at=at(), error=note))
 
 
 def mark_failed(alert_id: str, error: str, again_in_s: float) -> None:

@@ -48,10 +48,16 @@ _LEASE: Any = bindparam("b_lease_s", type_=Float)
 MINE = and_(jobs.c.id == _ID, jobs.c.epoch == _EPOCH, jobs.c.state == State.RUNNING.value)
 """SQL: the claim still stands. Executed with `this(claim)`."""
 
+
+def in_time() -> Any:
+    """SQL: the job has not expired. What has begun once does not expire any more."""
+    return or_(jobs.c.expires_at.is_(None), jobs.c.started_at.is_not(None), jobs.c.expires_at > at())
+
+
 _FREE = and_(
     jobs.c.id == _ID,
     jobs.c.state == State.QUEUED.value,
-    or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > at()),
+    in_time(),
     ~paused(),
     or_(jobs.c.quarantine.is_(False), bindparam("b_alone", type_=Boolean).is_(True)),
 )
@@ -121,7 +127,6 @@ class WhyNot:
     claimed_by: str | None = None
     quarantine: bool = False
     held: bool = False
-    expired: bool = False
 
 
 def why_not(job_id: str) -> WhyNot:
@@ -132,7 +137,6 @@ def why_not(job_id: str) -> WhyNot:
                 jobs.c.claimed_by,
                 jobs.c.quarantine,
                 paused().label("held"),
-                and_(jobs.c.expires_at.is_not(None), jobs.c.expires_at <= at()).label("expired"),
             ).where(jobs.c.id == job_id)
         ).one_or_none()
     if row is None:
@@ -142,7 +146,6 @@ def why_not(job_id: str) -> WhyNot:
         claimed_by=row.claimed_by,
         quarantine=row.quarantine,
         held=bool(row.held),
-        expired=bool(row.expired),
     )
 
 
@@ -246,6 +249,11 @@ def fail(
     else:
         leave = _leave(State.SCHEDULED, run_at=at(retry_in_s), **told)
     return _depart(claim, outcome, leave, {}, failure=failure, alert_after=alert_after)
+
+
+def postpone(claim: Claim, seconds: float) -> State:
+    """running → scheduled, unburnt: the run could not go on for no fault of its own. Raises LostClaim."""
+    return _depart(claim, Outcome.INTERRUPTED, _leave(State.SCHEDULED, run_at=at(seconds)), {})
 
 
 def give_back(claim: Claim) -> State:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, DateTime, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -89,19 +89,32 @@ _inherited: list[Engine] = []
 
 
 def _after_fork() -> None:
-    global _lock, _engine
-    _lock = threading.Lock()
-    if _engine is not None:
-        _inherited.append(_engine)
-        _engine = None
+    global _lock, _engine, _reserve, _this
+    _lock, _this = threading.Lock(), threading.local()
+    _inherited.extend(one for one in (_engine, _reserve) if one is not None)
+    _engine = _reserve = None
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
+_this = threading.local()
+_reserve: Engine | None = None
+
+
+def use_reserve() -> None:
+    """Let this thread use connections of its own: what keeps claims alive must not queue behind the jobs."""
+    _this.reserve = True
+
+
 def engine() -> Engine:
     """The process's engine, made at the first call and again after a fork."""
-    global _engine
+    global _engine, _reserve
+    if getattr(_this, "reserve", False):
+        with _lock:
+            if _reserve is None:
+                _reserve = make_engine(settings().ledger_url)
+            return _reserve
     if _engine is None:
         with _lock:
             if _engine is None:
@@ -111,16 +124,23 @@ def engine() -> Engine:
 
 def reset() -> None:
     """Close this process's connections; the next use opens new ones (tests, and a change of LEDGER_URL)."""
-    global _engine
+    global _engine, _reserve
     with _lock:
-        if _engine is not None:
-            _engine.dispose()
-            _engine = None
+        for one in (_engine, _reserve):
+            if one is not None:
+                one.dispose()
+        _engine = _reserve = None
 
 
 def make_engine(url: str) -> Engine:
     """An engine for `url` with the durability this ledger needs. Raises CeladonError for another database."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise CeladonError(
+            f"LEDGER_URL is no database URL ({error}); write sqlite:///celadon.db or postgresql://…"
+        ) from error
     limits = settings()
     options: dict[str, Any] = {
         "pool_size": limits.ledger_pool,
@@ -158,12 +178,16 @@ def make_engine(url: str) -> Engine:
     raise CeladonError(f"LEDGER_URL names {parsed.get_backend_name()!r}; the ledger runs on sqlite or postgresql")
 
 
-def _sqlite_connect(dbapi_connection: Any, _record: Any) -> None:
+def _sqlite_connect(dbapi_connection: Any, record: Any) -> None:
     # The driver must not begin transactions on its own; `_sqlite_begin` does.
     dbapi_connection.isolation_level = None
     cursor = dbapi_connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        forks.let_go(record)
+        raise
     cursor.close()
 
 
@@ -213,6 +237,8 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         if is_away(error):
             raise LedgerUnavailable(f"The ledger's database can't be reached: {error.orig}") from error
+        if is_unmigrated(error):
+            raise LedgerUnavailable(f"The ledger is not up to date; run `celadon migrate` ({error.orig})") from error
         raise
 
 
@@ -222,13 +248,21 @@ def is_away(error: DBAPIError) -> bool:
         return True
     if isinstance(error.orig, sqlite3.OperationalError):
         text = str(error.orig)
-        return any(word in text for word in ("locked", "unable to open", "disk", "readonly", "full", "no such table"))
+        return any(word in text for word in ("locked", "unable to open", "disk I/O", "disk is full", "readonly"))
     state = getattr(error.orig, "sqlstate", None)
     name = type(error.orig).__name__
     if state is None:
         return name in ("OperationalError", "ConnectionTimeout")
-    # Classes 08 connection, 53 resources, 57P operator intervention; 25006 read only; 42P01 not migrated yet.
-    return state.startswith(("08", "53", "57P")) or state in ("25006", "42P01")
+    # Classes 08 connection, 53 resources, 57P operator intervention; 25006 read only.
+    return str(state).startswith(("08", "53", "57P")) or state == "25006"
+
+
+def is_unmigrated(error: DBAPIError) -> bool:
+    """Whether a statement of the platform's own met a table or column that is not there yet."""
+    missing = ("no such table", "has no column", "no such column")
+    if isinstance(error.orig, sqlite3.Error):
+        return any(words in str(error.orig) for words in missing)
+    return getattr(error.orig, "sqlstate", None) in ("42P01", "42703")
 
 
 def clock(connection: Connection) -> datetime:

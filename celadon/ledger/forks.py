@@ -39,7 +39,7 @@ def _opening(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
     try:
         return dialect.connect(*arguments, **options)
     except BaseException:
-        _let_go(record)
+        let_go(record)
         raise
 
 
@@ -53,10 +53,11 @@ def _taken(_connection: Any, record: Any, _proxy: Any) -> None:
 
 
 def _returned(_connection: Any, record: Any) -> None:
-    _let_go(record)
+    let_go(record)
 
 
-def _let_go(record: Any) -> None:
+def let_go(record: Any) -> None:
+    """The record's connection is back in the pool, or was never made."""
     with _change:
         _out.pop(id(record), None)
         _change.notify_all()

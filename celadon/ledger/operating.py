@@ -12,7 +12,7 @@ from celadon.states import FINAL, State
 
 
 def cancel(job_id: str, *, actor: str = "operator") -> State:
-    """Cancel a job. Of a running one it is a request, seen at its next step, sleep or renewal.
+    """Cancel a job. Of a running one it is a request, seen at its next step, sleep or `steps.check()`.
 
     Returns the state the job is in now. Raises UnknownJobId, LedgerUnavailable. A final job stays as it is.
     """

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, insert, select, update
 
 from celadon.ledger.alerts import write_alert
 from celadon.ledger.claims import NOT_HELD, QUEUED_NOW
-from celadon.ledger.db import at, begin
+from celadon.ledger.db import at, begin, reading
 from celadon.ledger.tables import attempts, jobs
 from celadon.settings import settings
 from celadon.states import Outcome, State
@@ -34,6 +34,13 @@ def reap(*, amnesty_until: datetime | None = None, limit: int = 200) -> list[Rec
 def release_dead(worker: str) -> list[Recovered]:
     """Recover what a process held that was seen to be dead: `worker` is its name in `claimed_by`."""
     return _recover(jobs.c.claimed_by == worker, witnessed=True, amnesty_until=None, limit=1000)
+
+
+def holds(worker: str) -> bool:
+    """Whether a process still holds a job: a row that was locked when `release_dead` came by."""
+    with reading() as connection:
+        held = select(jobs.c.id).where(jobs.c.state == State.RUNNING, jobs.c.claimed_by == worker).limit(1)
+        return connection.execute(held).first() is not None
 
 
 def _recover(which: Any, *, witnessed: bool, amnesty_until: datetime | None, limit: int) -> list[Recovered]:

@@ -7,41 +7,65 @@ from datetime import timedelta
 from sqlalchemy import and_, delete, func, or_, select
 
 from celadon.ledger.db import at, begin, reading
-from celadon.ledger.tables import alerts, attempts, jobs, keys, steps
+from celadon.ledger.tables import alerts, attempts, audit, jobs, keys, steps
 from celadon.states import State
 
 BATCH = 500  # Rows removed per transaction, so that no other write waits long.
-KEPT_STATES = (State.SUCCEEDED, State.CANCELLED)  # The dead stay until an operator removes them.
+KEPT_STATES = (State.SUCCEEDED, State.CANCELLED)  # The dead stay until removed by a rule of their own.
 
 
-def prune(name: str, *, keep: int, keep_for: timedelta, keep_bytes: int | None) -> int:
-    """Remove finished jobs of one name beyond the newest `keep`, older than `keep_for`, or beyond `keep_bytes`.
+def prune(
+    name: str,
+    *,
+    keep: int,
+    keep_for: timedelta,
+    keep_bytes: int | None = None,
+    keep_dead_for: timedelta | None = None,
+) -> int:
+    """Remove one batch of a name's finished jobs: beyond the newest `keep`, older than `keep_for`, or over `keep_bytes`.
 
-    Marks kept under a business key stay; those under the job's id go with it. Returns how many were removed.
+    Dead jobs go only by a rule of their own, `keep_dead_for`. Marks kept under a business key stay; those under the
+    job's id go with it. Returns how many were removed; fewer than BATCH means that nothing is left to remove.
     """
-    ranked = (
-        select(
-            jobs.c.id,
-            jobs.c.finished_at,
-            func.row_number().over(order_by=jobs.c.finished_at.desc()).label("rank"),
-            func.sum(jobs.c.size).over(order_by=[jobs.c.finished_at.desc(), jobs.c.id]).label("bytes"),
-        )
-        .where(jobs.c.name == name, jobs.c.state.in_(KEPT_STATES))
-        .subquery()
-    )
-    too_many = [ranked.c.rank > keep, ranked.c.finished_at < at(-keep_for.total_seconds())]
-    if keep_bytes is not None:
-        too_many.append(and_(ranked.c.bytes > keep_bytes, ranked.c.rank > 1))
+    done = and_(jobs.c.name == name, jobs.c.state.in_(KEPT_STATES))
+    newest = [jobs.c.finished_at.desc(), jobs.c.id.desc()]
+    too_many = [jobs.c.finished_at < at(-keep_for.total_seconds())]
     with reading() as connection:
-        ids = connection.execute(select(ranked.c.id).where(or_(*too_many)).limit(BATCH)).scalars().all()
-    if not ids:
-        return 0
+        first = connection.execute(
+            select(jobs.c.finished_at, jobs.c.id).where(done).order_by(*newest).offset(keep).limit(1)
+        ).one_or_none()
+        if first is not None:
+            # The first row beyond the count, and everything older.
+            older = and_(jobs.c.finished_at == first.finished_at, jobs.c.id <= first.id)
+            too_many.append(or_(jobs.c.finished_at < first.finished_at, older))
+        gone = list(connection.execute(select(jobs.c.id).where(done, or_(*too_many)).limit(BATCH)).scalars())
+        if keep_bytes is not None and len(gone) < BATCH:
+            sizes = (
+                select(
+                    jobs.c.id,
+                    func.sum(jobs.c.size).over(order_by=newest).label("bytes"),
+                    func.row_number().over(order_by=newest).label("rank"),
+                )
+                .where(done, jobs.c.id.not_in(gone))
+                .subquery()
+            )
+            gone += connection.execute(
+                select(sizes.c.id).where(sizes.c.bytes > keep_bytes, sizes.c.rank > 1).limit(BATCH - len(gone))
+            ).scalars()
+        if keep_dead_for is not None and len(gone) < BATCH:
+            late = jobs.c.finished_at < at(-keep_dead_for.total_seconds())
+            dead = and_(jobs.c.name == name, jobs.c.state == State.DEAD, late)
+            gone += connection.execute(select(jobs.c.id).where(dead).limit(BATCH - len(gone))).scalars()
+    return _remove(gone) if gone else 0
+
+
+def _remove(ids: list[str]) -> int:
     with begin() as connection:
-        # A replay or a late write may have come in between: only what is still finished goes.
+        # A replay may have come in between: only what is still at its end goes.
         gone = (
             connection.execute(
                 select(jobs.c.id)
-                .where(jobs.c.id.in_(ids), jobs.c.state.in_(KEPT_STATES))
+                .where(jobs.c.id.in_(ids), jobs.c.state.in_((*KEPT_STATES, State.DEAD)))
                 .with_for_update(skip_locked=True)
             )
             .scalars()
@@ -54,18 +78,29 @@ def prune(name: str, *, keep: int, keep_for: timedelta, keep_bytes: int | None) 
     return len(gone)
 
 
+def forget_audit(days: int = 90) -> int:
+    """Remove what operators did longer ago than that."""
+    with begin() as connection:
+        return int(connection.execute(delete(audit).where(audit.c.at < at(-days * 86400))).rowcount)
+
+
 def forget_keys(limit: int = BATCH) -> int:
     """Remove idempotency keys whose time is over."""
     with begin() as connection:
         old = select(keys.c.scope, keys.c.key).where(keys.c.expires_at <= at()).limit(limit).subquery()
+        # Said again for the row itself: a submission may be taking an expired key over at this moment.
         return int(
             connection.execute(
-                delete(keys).where(select(1).where(old.c.scope == keys.c.scope, old.c.key == keys.c.key).exists())
+                delete(keys).where(
+                    keys.c.expires_at <= at(),
+                    select(1).where(old.c.scope == keys.c.scope, old.c.key == keys.c.key).exists(),
+                )
             ).rowcount
         )
 
 
 def names() -> list[str]:
-    """Names of jobs that have finished rows, also of jobs no longer declared."""
+    """Names of jobs that have ended rows, also of jobs no longer declared."""
     with reading() as connection:
-        return list(connection.execute(select(jobs.c.name).where(jobs.c.state.in_(KEPT_STATES)).distinct()).scalars())
+        ended = jobs.c.state.in_((*KEPT_STATES, State.DEAD))
+        return list(connection.execute(select(jobs.c.name).where(ended).distinct()).scalars())

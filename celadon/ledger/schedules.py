@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from celadon.jobs import NewJob
 from celadon.ledger.db import at, begin, reading
@@ -30,35 +30,41 @@ class Entry:
 def sync(entries: Sequence[Entry], generation: int, now: datetime) -> None:
     """Make the configured rows equal to `entries`. Rows of a newer generation are left alone.
 
-    A schedule that is already there keeps its due times unless its rule changed.
+    A schedule that is already there keeps its due times unless its rule changed. One that is no longer configured
+    stays as a removed row, so that a Beat with an older configuration does not bring it back.
     """
     with begin() as connection:
-        for entry in entries:
-            new: dict[str, Any] = {
-                "job": entry.job,
-                "spec": dict(entry.spec),
-                "payload": dict(entry.payload),
-                "queue": entry.queue,
-                "source": "config",
-                "generation": generation,
-                "enabled": True,
-            }
-            old = connection.execute(
-                select(schedules).where(schedules.c.name == entry.name).with_for_update()
-            ).one_or_none()
-            if old is None:
-                connection.execute(
-                    upsert(connection, schedules)
-                    .values(name=entry.name, last_due=now, next_due=entry.next_due, **new)
-                    .on_conflict_do_nothing()
-                )
-            elif old.source == "config" and old.generation <= generation:
-                if old.spec != dict(entry.spec):
-                    new["next_due"] = entry.next_due
-                del new["enabled"]  # An operator may have turned it off.
-                connection.execute(update(schedules).where(schedules.c.name == entry.name).values(**new))
-        gone = and_(schedules.c.source == "config", schedules.c.generation <= generation)
-        connection.execute(delete(schedules).where(gone, schedules.c.name.not_in([entry.name for entry in entries])))
+        for entry in sorted(entries, key=lambda entry: entry.name):  # In one order, so that two Beats can't deadlock.
+            _sync_one(connection, entry, generation, now)
+        configured = and_(schedules.c.source == "config", schedules.c.generation <= generation)
+        connection.execute(
+            update(schedules)
+            .where(configured, schedules.c.name.not_in([entry.name for entry in entries]))
+            .values(removed=True, generation=generation)
+        )
+
+
+def _sync_one(connection: Connection, entry: Entry, generation: int, now: datetime) -> None:
+    new: dict[str, Any] = {
+        "job": entry.job,
+        "spec": dict(entry.spec),
+        "payload": dict(entry.payload),
+        "queue": entry.queue,
+        "generation": generation,
+        "removed": False,
+    }
+    anew = {"last_due": now, "next_due": entry.next_due}
+    old = connection.execute(select(schedules).where(schedules.c.name == entry.name).with_for_update()).one_or_none()
+    if old is None:
+        connection.execute(
+            upsert(connection, schedules)
+            .values(name=entry.name, source="config", enabled=True, **new, **anew)
+            .on_conflict_do_nothing()
+        )
+    elif old.source == "config" and old.generation <= generation:
+        if old.removed or old.spec != dict(entry.spec):
+            new |= anew
+        connection.execute(update(schedules).where(schedules.c.name == entry.name).values(**new))
 
 
 def due() -> tuple[Sequence[Any], datetime]:
@@ -67,18 +73,27 @@ def due() -> tuple[Sequence[Any], datetime]:
         now: datetime = connection.execute(select(at())).scalar_one()
         rows = connection.execute(
             select(schedules)
-            .where(schedules.c.enabled.is_(True), schedules.c.next_due <= now)
+            .where(schedules.c.enabled.is_(True), schedules.c.removed.is_(False), schedules.c.next_due <= now)
             .order_by(schedules.c.next_due)
         ).all()
     return rows, now
 
 
-def fire(name: str, due_time: datetime, following: datetime, new: NewJob) -> bool:
-    """Move the schedule on and store its job, in one transaction. False: another scheduler fired this due time."""
+def fire(row: Any, due_time: datetime, following: datetime, new: NewJob) -> bool:
+    """Move the schedule on and store its job, in one transaction.
+
+    False: another scheduler fired it, or its rule has changed since `row` was read.
+    """
     with begin() as connection:
         moved = connection.execute(
             update(schedules)
-            .where(schedules.c.name == name, schedules.c.last_due < due_time, schedules.c.enabled.is_(True))
+            .where(
+                schedules.c.name == row.name,
+                schedules.c.next_due == row.next_due,
+                schedules.c.last_due < due_time,
+                schedules.c.enabled.is_(True),
+                schedules.c.removed.is_(False),
+            )
             .values(last_due=due_time, next_due=following)
         ).rowcount
         if moved:

@@ -28,3 +28,10 @@ def off_broker() -> set[tuple[str, str]]:
     with reading() as connection:
         rows = connection.execute(select(switches.c.kind, switches.c.name).where(switches.c.use_broker.is_(False)))
         return {(row.kind, row.name) for row in rows}
+
+
+def paused() -> set[tuple[str, str]]:
+    """(kind, name) of everything that is paused."""
+    with reading() as connection:
+        rows = connection.execute(select(switches.c.kind, switches.c.name).where(switches.c.paused.is_(True)))
+        return {(row.kind, row.name) for row in rows}

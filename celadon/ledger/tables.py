@@ -141,7 +141,7 @@ keys = Table(
     Column("scope", NAME, primary_key=True),  # The job's name.
     Column("key", NAME, primary_key=True),
     Column("payload_hash", String(64), nullable=False),
-    Column("job_id", ID, nullable=False),
+    Column("job_id", ID, nullable=False, index=True),
     Column("expires_at", Instant, nullable=False, index=True),
 )
 
@@ -187,6 +187,7 @@ schedules = Table(
     Column("source", String(8), nullable=False),  # config | api
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("removed", Boolean, nullable=False, server_default=text("false")),  # No longer configured.
     Column("last_due", Instant, nullable=False),
     Column("next_due", Instant, nullable=False, index=True),
 )

@@ -20,7 +20,8 @@ from celadon import logs
 from celadon.errors import LedgerUnavailable
 from celadon.jobs import Claim
 from celadon.keeper import Keeper, Running
-from celadon.ledger.recovery import release_dead
+from celadon.ledger.db import use_reserve
+from celadon.ledger.recovery import holds, release_dead
 from celadon.run import end_timed_out
 from celadon.worker.post import post
 
@@ -56,7 +57,6 @@ class Children:
 
     def __init__(self) -> None:
         self._read, self.write = os.pipe()
-        os.set_inheritable(self.write, True)
         self.keeper = Keeper(on_timeout=self._out_of_time)
         self._pids: set[int] = set()
         self._rest = b""
@@ -65,6 +65,7 @@ class Children:
         threading.Thread(target=self._watch, name="celadon-children", daemon=True).start()
 
     def _watch(self) -> None:
+        use_reserve()
         while True:
             try:
                 ready, _, _ = select.select([self._read], [], [], 0.2)
@@ -102,12 +103,12 @@ class Children:
         for run in self.keeper.running():
             if run.pid == pid:
                 self.keeper.remove(run)
-        self._pids.discard(pid)
+        if not holds(post().of(pid)):  # A row that was locked just then is looked at again.
+            self._pids.discard(pid)
 
     def _out_of_time(self, run: Running) -> None:
         """End the attempt, then kill the child that runs it, unless it has gone on to another job by then."""
-        if not end_timed_out(run):
-            return
+        end_timed_out(run)
         try:
             os.kill(run.pid, signal.SIGSTOP)
             time.sleep(0.3)  # Its last reports are read meanwhile; stopped, it can't begin another job.

@@ -68,7 +68,7 @@ class Relief:
         if free <= 0:
             return 0
         found = moving.queued_ids(lane.queues, list(registry.known()), free + len(self._taken), only_off=only_off)
-        fresh = [job_id for job_id, _ in found if job_id not in self._taken][:free]
+        fresh = [job_id for job_id in found if job_id not in self._taken][:free]
         for job_id in fresh:
             if lane.pool == "prefork":
                 # The lane's own children can't be reached while its consumer reconnects; a new process can.

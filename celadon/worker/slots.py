@@ -29,8 +29,7 @@ def too_many() -> bool:
 
 def out_of_time(running: Running) -> None:
     """Depart for a thread's run, count its slot as lost, and drain the worker when too many are."""
-    if not end_timed_out(running):
-        return
+    end_timed_out(running)
     with _lock:
         _lost.add(running.pair)
     log.warning("worker.slot_lost", lost=lost(), of=post().lane.concurrency)

@@ -15,16 +15,20 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO
 
 from celadon import drain, keeper, logs
-from celadon.errors import LedgerUnavailable
+from celadon.errors import LedgerUnavailable, LostClaim
 from celadon.keeper import Keeper, Running
+from celadon.ledger import claims
 from celadon.ledger.recovery import release_dead
 from celadon.worker import post as posts
 
 log = logs.get("celadon.worker.solo")
+
+GIVE_BACK_S = 3.0  # Of the grace: a second more than the worker itself keeps, so that it sees how they ended.
 
 
 class Solos:
@@ -39,7 +43,13 @@ class Solos:
         return len(self._under_way)
 
     def run(self, job_id: str) -> bool:
-        """Begin a job alone. False: it is under way already, or as many run as the lane allows; the ledger keeps it."""
+        """Begin a job alone.
+
+        False: it is under way already, as many run as the lane allows (beside those in its slots), or the worker is
+        stopping. The ledger keeps it.
+        """
+        if drain.draining():
+            return False
         with self._lock:
             if job_id in self._under_way or len(self._under_way) >= posts.post().lane.concurrency:
                 return False
@@ -78,7 +88,7 @@ class Solos:
                 log.warning("solo.died", job_id=job_id, pid=int(pid), code=int(code))
                 try:
                     release_dead(posts.post().of(int(pid)))
-                except LedgerUnavailable as error:
+                except Exception as error:
                     log.warning("solo.left_to_the_lease", job_id=job_id, error=str(error))
             with self._lock:
                 self._under_way.discard(job_id)
@@ -127,6 +137,12 @@ class Launcher:
             return
         code = 1
         try:
+            # The job's process, and what it starts, must neither eat the ids of others nor hold the pipes open.
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            signal.set_wakeup_fd(-1)
+            for file in (null, self._reports, self._wake_reading, self._wake_writing):
+                os.close(file)
             _be_alone(job_id)
             code = 0
         except BaseException:
@@ -143,18 +159,35 @@ class Launcher:
             os.write(self._reports, report.encode())
 
     def _pass_on(self, number: int) -> None:
-        for pid in self._jobs:
-            os.kill(pid, number)
+        for pid in list(self._jobs):
+            with suppress(ProcessLookupError):  # Ended, and not collected yet.
+                os.kill(pid, number)
 
 
 def _be_alone(job_id: str) -> None:
     from celadon.run import run_job
 
-    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, lambda *_: drain.begin())
+    signal.signal(signal.SIGTERM, lambda *_: _stopping())
     keeper.use(Keeper(on_timeout=_out_of_time))
     run_job(job_id, replace(posts.post().runner(), alone=True))
+
+
+def _stopping() -> None:
+    """The worker stops: end at the next step, or give the job back, unburnt, before the grace is over."""
+    drain.begin()
+    timer = threading.Timer(max(0.0, posts.post().lane.grace_s - GIVE_BACK_S), _give_back)
+    timer.daemon = True
+    timer.start()
+
+
+def _give_back() -> None:
+    for run in keeper.keeper().running():
+        try:
+            claims.give_back(run.claim)
+        except (LostClaim, LedgerUnavailable):
+            continue
+    os._exit(0)
 
 
 def _out_of_time(running: Running) -> None:

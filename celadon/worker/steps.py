@@ -14,6 +14,7 @@ from celadon import drain, keeper, logs, registry
 from celadon.errors import LedgerUnavailable, LostClaim
 from celadon.keeper import Keeper
 from celadon.ledger import claims, moving, presence
+from celadon.ledger.db import use_reserve
 from celadon.settings import settings
 from celadon.worker import slots, work
 from celadon.worker.children import Children, Reporter
@@ -60,9 +61,12 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._relief.start()
 
     def stop(self, parent: Any) -> None:
-        self._stopped.set()
         if self._relief is not None:
             self._relief.stop()
+        # Celery knows nothing of the jobs that run alone; the grace thread ends this if they take too long.
+        while len(solos):
+            time.sleep(0.1)
+        self._stopped.set()
         try:
             presence.leave(post().boot)
         except LedgerUnavailable:
@@ -71,6 +75,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     terminate = stop
 
     def _be_present(self) -> None:
+        use_reserve()
         here = _describe(post())
         there = False
         while not self._stopped.is_set():
@@ -136,10 +141,9 @@ def _enforce_grace() -> None:
             claims.give_back(run.claim)
         except (LostClaim, LedgerUnavailable):
             continue
-    log.warning("worker.grace_over", given_back=len(left))
+    log.warning("worker.grace_over", given_back=len(left), alone=len(solos))
     if children is not None:
         children.kill_all()
-    solos.stop(signal.SIGKILL)
     try:
         presence.leave(post().boot)
     finally:

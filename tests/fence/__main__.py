@@ -13,7 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fence import figures
+from sqlalchemy import select
+
+from celadon.ledger import tables
+from tests.fence import figures, observer
 from tests.fence.plan import plan
 from tests.fence.round import Played, Round
 from tests.fence.world import World, world
@@ -83,10 +86,14 @@ def scratch(folder: Path) -> Path:
 
 
 def keep_evidence(made: World, place: Path, played: Played) -> None:
-    """Copy history and logs, and say what was found."""
+    """Copy history, ledger and logs, and say what was found."""
     place.mkdir(parents=True, exist_ok=True)
     (place / "findings.txt").write_text("\n".join(played.verdict.findings) + "\n")
     (place / "history.jsonl").write_text("".join(json.dumps(event) + "\n" for event in played.events))
+    with made.engine.connect() as connection, (place / "ledger.jsonl").open("w") as file:
+        for table in (tables.jobs, tables.attempts, tables.steps, observer.arrows, observer.effects):
+            for row in connection.execute(select(table)).mappings():
+                file.write(json.dumps({"table": table.name, **row}, default=str) + "\n")
     for log in made.folder.glob("*.log"):
         shutil.copy(log, place)
     print("\n".join(played.verdict.findings[:20]), f"evidence kept in {place}", sep="\n", flush=True)

@@ -90,12 +90,14 @@ class Verdict:
     key_changes: int = 0
     bad_arrows: int = 0
     ghosts: int = 0
+    errors: int = 0
+    unavailable: int = 0
     outside_repeats: int = 0
     findings: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        bad = (self.lost, self.doubled, self.stale_commits, self.key_changes, self.bad_arrows, self.ghosts)
+        bad = (self.lost, self.doubled, self.stale_commits, self.key_changes, self.bad_arrows, self.ghosts, self.errors)
         return not any(bad)
 
     def object(self, count: str, sentence: str) -> None:
@@ -124,6 +126,11 @@ def _submissions(evidence: Evidence, verdict: Verdict) -> None:
     jobs = {job.id: job for job in evidence.jobs}
     touched = {effect.job_id for effect in evidence.effects}
     verdict.submissions = sum(1 for _ in _named(evidence, "calling"))
+    for event in _named(evidence, "failed"):
+        if event["error"].startswith("LedgerUnavailable"):
+            verdict.unavailable += 1
+        else:
+            verdict.object("errors", f"{event['label']} could not be submitted: {event['error']}")
     by_key: dict[str, set[str]] = defaultdict(set)
     for event in _named(evidence, "acknowledged"):
         verdict.acknowledged += 1

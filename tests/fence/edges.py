@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import redis.connection
 
 import celadon.broker
 import celadon.ledger.claims
+import celadon.ledger.marks
 import celadon.ledger.writing
 import celadon.run
 import celadon.sender
@@ -29,7 +31,7 @@ from celadon.errors import LostClaim
 from celadon.jobs import Claim
 from tests.fence import history
 from tests.fence.faults import TIME_OUT, Faults, strike
-from tests.fence.zygote import Solo
+from tests.fence.zygote import Launcher
 
 FAULTS = Faults(Path(os.environ["FENCE_DIR"]) / "faults")
 
@@ -95,11 +97,12 @@ def install(file: Path) -> None:
     for departure in ("finish", "fail", "sleep", "give_back"):
         wrap(celadon.ledger.claims, departure, functools.partial(_depart, departure))
     wrap(celadon.ledger.claims, "fence", _fence)
+    wrap(celadon.ledger.marks, "start", _begin_step)
     # Clocks of the platform that are constants, made as fast as those that are settings (see `world.TIMING`).
     celadon.sender.UNACKED_LATELY_S = 1
     celadon.sender.LOOK_AGAIN_S = 0.2
-    # A job in quarantine gets a process of its own. Forked it is the same process, a second of start-up cheaper.
-    vars(celadon.worker.solo)["subprocess"] = SimpleNamespace(Popen=Solo)
+    # Jobs in quarantine have a launcher. Forked it is the same process, a second of start-up cheaper.
+    vars(celadon.worker.solo)["subprocess"] = SimpleNamespace(Popen=Launcher, PIPE=subprocess.PIPE)
 
 
 def _insert(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -154,6 +157,13 @@ def _depart(name: str, original: Callable[..., Any], claim: Claim, *args: Any, *
         return _told(original, claim, claim, *args, **kwargs)
     finally:
         passing(f"after_{name}", label)
+
+
+def _begin_step(original: Callable[..., Any], claim: Claim, *args: Any, **kwargs: Any) -> Any:
+    """Between a step's beginning and its transaction: who stops here learns only from the fence that it is late."""
+    begun = original(claim, *args, **kwargs)
+    passing("step_begun", claim.payload["label"])
+    return begun
 
 
 def _fence(original: Callable[..., Any], connection: Any, claim: Claim, *args: Any, **kwargs: Any) -> Any:

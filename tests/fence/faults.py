@@ -75,13 +75,14 @@ class Faults:
         files = sorted((self.folder / "taken").iterdir())
         return [(file.name.rpartition("@")[0], file.read_text()) for file in files]
 
-    def become_ghost(self, claim: Claim, label: str, stop: Callable[[], object]) -> None:
+    def become_ghost(self, claim: Claim, label: str, stop: Callable[[], object], *, rival: bool) -> None:
         """Stand still until the conductor has seen that the claim is gone, and go on none the wiser.
 
         stop: brings the process to stand, in whatever way; called once word is left of who is to be awoken.
+        rival: another worker can run the job meanwhile.
         """
         (self.folder / "ghosts" / label).write_text(str(os.getpid()))
-        word = json.dumps({"job_id": claim.job_id, "epoch": claim.epoch, "since": time.monotonic()})
+        word = json.dumps({"job_id": claim.job_id, "epoch": claim.epoch, "since": time.monotonic(), "rival": rival})
         for pid in (os.getpid(), os.getppid()):
             fresh = self.folder / f"new-{pid}"
             fresh.write_text(word)
@@ -120,6 +121,7 @@ def strike(action: str, faults: Faults, claim: Claim | None, label: str) -> None
     stops: dict[str, Callable[[], object]] = {
         KILL_PARENT: lambda: os.kill(parent, signal.SIGKILL),
         FREEZE: lambda: os.kill(me, signal.SIGSTOP),
-        FREEZE_WITH_PARENT: lambda: [os.kill(pid, signal.SIGSTOP) for pid in (parent, me)],
+        FREEZE_WITH_PARENT: lambda: list(map(os.kill, (parent, me), (signal.SIGSTOP,) * 2)),
     }
-    faults.become_ghost(claim, label, stops[action])
+    # With its only worker stopped as a whole, nobody can run the job of a prefork lane meanwhile.
+    faults.become_ghost(claim, label, stops[action], rival=action != FREEZE_WITH_PARENT)

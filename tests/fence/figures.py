@@ -24,9 +24,11 @@ COUNTS = (
     "key_changes",
     "bad_arrows",
     "ghosts",
+    "errors",
+    "unavailable",
     "outside_repeats",
 )
-MUST_BE_ZERO = ("lost", "doubled", "stale_commits", "key_changes", "bad_arrows", "ghosts")
+MUST_BE_ZERO = ("lost", "doubled", "stale_commits", "key_changes", "bad_arrows", "ghosts", "errors")
 
 
 def version() -> str:

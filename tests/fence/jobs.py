@@ -42,6 +42,7 @@ def send_mail(label: str, key: str) -> dict[str, str]:
     edges.passing("outside", label)
     history.append(HISTORY, "outside", label=label, step="mail", key=key)
     time.sleep(0.01)  # A short conversation with a mail server.
+    edges.passing("after_outside", label)
     return {"key": key}
 
 

@@ -47,19 +47,16 @@ AT_EDGES: dict[str, tuple[tuple[str, str], ...]] = {
     "worker_killed_in_outside_step": (("default.outside", KILL), ("default.after_outside", KILL)),
     "worker_killed_before_finish": (("default.before_finish", KILL), ("default.before_fail", KILL)),
     "worker_killed_after_finish": (("default.after_finish", KILL), ("default.after_sleep", KILL)),
-    "worker_frozen": (
-        ("default.between_steps", FREEZE),
-        ("default.before_finish", FREEZE),
-        FROZEN_IN_COMMIT,
-    ),
+    "worker_frozen": (("default.step_begun", FREEZE), FROZEN_IN_COMMIT),
+    "worker_frozen_before_finish": (("default.before_finish", FREEZE),),
     "prefork_child_killed": (
         ("data_sync.in_step", KILL),
         ("data_sync.before_commit", KILL),
         ("data_sync.after_commit", KILL),
         ("data_sync.before_finish", KILL),
     ),
-    "prefork_parent_killed": (("data_sync.between_steps", KILL_PARENT), ("data_sync.before_finish", KILL_PARENT)),
-    "prefork_frozen": (("data_sync.between_steps", FREEZE_WITH_PARENT),),
+    "prefork_parent_killed": (("data_sync.step_begun", KILL_PARENT), ("data_sync.before_finish", KILL_PARENT)),
+    "prefork_frozen": (("data_sync.step_begun", FREEZE_WITH_PARENT),),
 }
 
 # The fence is what the suite is named after: every round has a run that comes back too late.
@@ -108,10 +105,12 @@ def plan(seed: int, ledger: str, submissions: int = SUBMISSIONS) -> Plan:
 def _shares(dice: random.Random, seed: int, submissions: int) -> list[list[dict[str, Any]]]:
     shares: list[list[dict[str, Any]]] = [[] for _ in range(SUBMITTERS)]
     number = 0
-    while sum(map(len, shares)) < submissions:
+    while (so_far := sum(map(len, shares))) < submissions:
         number += 1
-        at = round(SPREAD_S * sum(map(len, shares)) / submissions, 3)
-        item = {"label": f"{seed}-{number:03}", "at": at, **_what(dice)}
+        what = _what(dice)
+        if what["how"] == "keyed" and so_far == submissions - 1:
+            continue  # It would be one too many.
+        item = {"label": f"{seed}-{number:03}", "at": round(SPREAD_S * so_far / submissions, 3), **what}
         if item["how"] == "keyed":
             # The same work under the same key by two processes at the same time.
             item["key"] = f"key-{item['label']}"

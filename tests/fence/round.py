@@ -67,9 +67,24 @@ class Round:
         self.settle()
         evidence = self.evidence()
         verdict = judge(evidence)
+        self.prove_work(verdict)
         fenced = sum(event["event"] == "fenced" for event in evidence.events)
         self.count_faults(evidence.events, fenced)
         return Played(verdict, self.struck, fenced, time.monotonic() - began, list(evidence.events))
+
+    def prove_work(self, verdict: Verdict) -> None:
+        """A round in which little was submitted has shown little.
+
+        Raises:
+            RuntimeError: not all was submitted, or less than three quarters of it was accepted.
+        """
+        planned = sum(map(len, self.plan.shares))
+        told = verdict.acknowledged + verdict.refused
+        if verdict.submissions != planned or told < planned * 3 / 4:
+            raise RuntimeError(
+                f"round {self.plan.seed}: of {planned} submissions {verdict.submissions} were made, {told} answered; "
+                f"see the logs in {self.world.folder}"
+            )
 
     # --- the parts of a round
 
@@ -133,13 +148,16 @@ class Round:
         if not sleepers:
             return
         told = select(tables.jobs.c.epoch, tables.jobs.c.state)
+        held_up = max(now - word["since"] for _, word in sleepers) > 0.5 and not self.world.writable()
         for pid, word in sleepers:
             with self.world.engine.connect() as connection:
                 row = connection.execute(told.where(tables.jobs.c.id == word["job_id"])).one()
             lost = row.epoch > word["epoch"]
-            # By the label's hash, not by chance: a parent and its child wake at the same event.
-            patient = zlib.crc32(word["job_id"].encode()) % 2 and row.state not in (State.RUNNING, *FINAL)
-            if (lost and not patient) or now > word["since"] + GHOST_S:
+            # By the id's hash, not by chance: a parent and its child wake at the same event.
+            patient = word["rival"] and zlib.crc32(word["job_id"].encode()) % 2
+            if patient and row.state not in (State.RUNNING, *FINAL):
+                lost = False
+            if lost or held_up or now > word["since"] + GHOST_S:
                 history.append(self.world.history, "awoken", sleeper=pid, lost=lost, state=row.state, **word)
                 self.world.faults.awake(pid)
 

@@ -39,8 +39,8 @@ def submit_one(number: int, item: dict[str, Any]) -> None:
     except errors.Refused as error:
         history.append(HISTORY, "refused", job_id=error.job_id, **told)
         return
-    except errors.CeladonError as error:
-        # Nothing here may fail: an error is the judge's to explain, and not an acknowledgement.
+    except Exception as error:
+        # No acknowledgement. Whether it was an honest refusal of a ledger that is away is the judge's to say.
         history.append(HISTORY, "failed", error=f"{type(error).__name__}: {error}", **told)
         return
     if receipt is not None:

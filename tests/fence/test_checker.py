@@ -122,6 +122,13 @@ def test_one_key_for_two_outside_effects_is_seen() -> None:
     assert objects(verdict, "key_changes", "the key k1 is shared")
 
 
+def test_a_submission_that_fails_for_another_reason_than_the_ledger_is_an_error() -> None:
+    away = {"event": "failed", "label": "7-1", "error": "LedgerUnavailable: it is away"}
+    assert judge(replace(GOOD, events=(CALLING, away, MAIL))).clean
+    broken = {**away, "error": "LimitExceeded: 10"}
+    assert objects(judge(replace(GOOD, events=(CALLING, broken, MAIL))), "errors", "could not be submitted")
+
+
 def test_a_rolled_back_submission_that_is_in_the_ledger_is_a_ghost() -> None:
     gone = {"event": "rolled_back", "label": "7-1", "job_id": "j1"}
     assert objects(judge(replace(GOOD, events=(CALLING, gone, MAIL))), "ghosts", "rolled back")

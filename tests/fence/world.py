@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +93,17 @@ class World:
         self.redis.stop()
         if self._postgres is not None:
             self._postgres.remove()
+
+    def writable(self) -> bool:
+        """Whether the ledger takes a write now: a process that was stopped may hold SQLite's only write lock."""
+        if self.kind != "sqlite":
+            return True
+        with contextlib.closing(sqlite3.connect(self.engine.url.database or "", timeout=0.3)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE").connection.rollback()
+            except sqlite3.OperationalError:
+                return False
+        return True
 
     def tend(self) -> None:
         """Put a new process where one has died."""

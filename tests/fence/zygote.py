@@ -6,7 +6,7 @@ fork inherits nothing that it might share.
 
 It reads one JSON object per line, `{"run": [...], "log": ..., "env": {...}}`, forks, and answers with the child's
 id. What a child is to do stands in `run`: the words after `celadon`, or `["submit", ...]`. Workers ask in the same
-words over a socket for the process that runs a job in quarantine, `["solo", ...]`, and hear there how it ended.
+words over a socket for the launcher of their quarantined jobs, `["solo", ...]`, and send its pipes along.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Child:
 
     def signal(self, number: signal.Signals) -> None:
         """Send to this process alone; one that is gone is no error."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self.handle, number)
 
     def kill_group(self) -> None:
@@ -85,7 +85,10 @@ class Zygote:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
         pid = int(self._answer())
-        return Child(name, pid, os.pidfd_open(pid))
+        try:
+            return Child(name, pid, os.pidfd_open(pid))
+        except ProcessLookupError:
+            return Child(name, pid, os.open(os.devnull, os.O_RDONLY))  # Dead already: always readable, like its pidfd.
 
     def stop(self) -> None:
         """End it; the kernel kills its children with it."""
@@ -117,8 +120,11 @@ def main() -> None:
         for door in doors:
             if door in ready:
                 caller, _ = door.accept()
-                with caller, caller.makefile("rb") as words:
-                    fork(json.loads(words.readline()), caller.fileno())
+                with caller:
+                    words, fds, _, _ = socket.recv_fds(caller, 65536, 2)
+                    fork(json.loads(words), caller.fileno(), fds)
+                for fd in fds:
+                    os.close(fd)
         if orders in ready:
             line = orders.readline()
             if not line:
@@ -133,10 +139,11 @@ def open_door() -> socket.socket:
     return door
 
 
-def fork(order: dict[str, Any], answer: int) -> None:
+def fork(order: dict[str, Any], answer: int, fds: Sequence[int] = ()) -> None:
     pid = os.fork()
     if pid == 0:
-        become(order, answer)
+        os.close(answer)
+        become(order, fds)
     os.write(answer, b"%d\n" % pid)
 
 
@@ -145,30 +152,28 @@ def address(folder: Path) -> str:
     return "\0celadon-fence-" + hashlib.sha256(str(folder).encode()).hexdigest()[:32]
 
 
-class Solo:
-    """In a worker, in place of `subprocess.Popen`: the same program, forked by the zygote instead of started anew.
+class Launcher:
+    """In a worker, in place of `subprocess.Popen`: the same program, forked by the zygote instead of started anew."""
 
-    The child writes its exit status to the connection; one that is killed can't, and the connection just ends.
-    """
-
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], stdin: int, pass_fds: Sequence[int]) -> None:
         folder = Path(os.environ["FENCE_DIR"])
-        order = {"run": ["solo", *command[3:]], "log": str(folder / "solo.log"), "env": {}}
-        self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.connect(address(folder))
-        self._connection.sendall(json.dumps(order).encode() + b"\n")
-        self._words = self._connection.makefile("rb")
-        self.pid = int(self._words.readline())
+        *_, lane, boot, _ = command
+        order = {"run": ["solo", lane, boot], "log": str(folder / "solo.log"), "env": {}}
+        reading, writing = os.pipe()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address(folder))
+            socket.send_fds(connection, [json.dumps(order).encode()], [reading, *pass_fds])
+            self.pid = int(connection.recv(100))
+        os.close(reading)
+        self.stdin = os.fdopen(writing, "wb")
+        self._handle = os.pidfd_open(self.pid)
 
-    def wait(self) -> int:
-        status = int(self._words.readline() or -signal.SIGKILL)
-        self._words.close()
-        self._connection.close()
-        return status
+    def poll(self) -> int | None:
+        return -1 if select.select([self._handle], [], [], 0)[0] else None
 
     def send_signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+            signal.pidfd_send_signal(self._handle, number)
 
 
 def preload() -> None:
@@ -188,7 +193,7 @@ def preload() -> None:
     celadon.cli.main  # noqa: B018
 
 
-def become(order: dict[str, Any], answer: int) -> NoReturn:
+def become(order: dict[str, Any], fds: Sequence[int]) -> NoReturn:
     """In the child: take leave of the zygote and do the work; never returns."""
     os.setsid()
     die_with_parent()()
@@ -204,11 +209,9 @@ def become(order: dict[str, Any], answer: int) -> NoReturn:
     # The platform's stop flag is memory shared with children, here with every sibling: take a fresh one.
     celadon.drain._flag = mmap.mmap(-1, 1)
     os.environ.update(order["env"])
-    if order["run"][0] != "solo":
-        os.close(answer)
     status = 1
     try:
-        status = work(order["run"])
+        status = work(order["run"], fds)
     except SystemExit as end:
         status = int(end.code or 0) if isinstance(end.code, int | None) else 1
     except BaseException:
@@ -218,12 +221,10 @@ def become(order: dict[str, Any], answer: int) -> NoReturn:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        if order["run"][0] == "solo":
-            os.write(answer, b"%d\n" % status)
         os._exit(status)
 
 
-def work(run: Sequence[Any]) -> int:
+def work(run: Sequence[Any], fds: Sequence[int]) -> int:
     from celadon.settings import settings
 
     settings.cache_clear()
@@ -235,7 +236,8 @@ def work(run: Sequence[Any]) -> int:
     if run[0] == "solo":
         from celadon.worker.solo import main as solo
 
-        sys.argv = list(run)
+        os.dup2(fds[0], 0)
+        sys.argv = [*run, str(fds[1])]
         solo()
         return 0
     from celadon.cli import main as command

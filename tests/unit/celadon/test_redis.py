@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,13 @@ def test_all_threads_of_a_process_share_one_client():
 
 @pytest.mark.usefixtures("_redis")
 def test_a_client_that_is_used_at_once_by_many_has_no_more_connections_than_allowed():
-    race(CONNECTIONS + 10, lambda number: get_redis().set(f"unit:{number}", number))
+    def use(number: int) -> bool:
+        # Who finds no free connection in time is refused; on a busy machine that may be some.
+        with suppress(redis.ConnectionError):
+            return bool(get_redis().set(f"unit:{number}", number))
+        return False
+
+    assert any(race(CONNECTIONS + 10, use))
 
     mine = [client for client in get_redis().client_list() if client["name"] == "celadon"]
     assert 1 <= len(mine) <= CONNECTIONS

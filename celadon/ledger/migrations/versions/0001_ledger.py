@@ -166,6 +166,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", "key"),
     )
     op.create_index("ix_keys_expires_at", "keys", ["expires_at"], unique=False)
+    op.create_index("ix_keys_job_id", "keys", ["job_id"], unique=False)
 
     op.create_table(
         "schedules",
@@ -177,6 +178,7 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=8), nullable=False),
         sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
         sa.Column("enabled", sa.Boolean(), server_default=sa.text("(true)"), nullable=False),
+        sa.Column("removed", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("last_due", Instant(), nullable=False),
         sa.Column("next_due", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
