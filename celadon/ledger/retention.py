@@ -22,7 +22,7 @@ def prune(
     keep_bytes: int | None = None,
     keep_dead_for: timedelta | None = None,
 ) -> int:
-    """Remove one batch of a name's finished jobs: beyond the newest `keep`, older than `keep_for`, or over `keep_bytes`.
+    """Remove a batch of a name's finished jobs: beyond the newest `keep`, older than `keep_for`, or over `keep_bytes`.
 
     Dead jobs go only by a rule of their own, `keep_dead_for`. Marks kept under a business key stay; those under the
     job's id go with it. Returns how many were removed; fewer than BATCH means that nothing is left to remove.
