@@ -94,20 +94,24 @@ def send(job_id: str, name: str, queue: str, *, pickup: bool = False) -> None:
         raise NotSent(f"the broker is away ({circuit.reason})")
     headers = {HEADER: 1, "pickup": 1} if pickup else {HEADER: 1}
     try:
-        app.send_task(
-            name,
-            args=(),
-            kwargs={},
-            task_id=job_id,
-            queue=queue,
-            headers=headers,
-            ignore_result=True,
-            argsrepr="",
-            kwargsrepr="",
-            expires=None,
-            time_limit=None,
-            soft_time_limit=None,
-        )
+        with app.producer_or_acquire() as producer:
+            if circuit.open:  # It opened while this thread waited for one of the few producers.
+                raise NotSent(f"the broker is away ({circuit.reason})")
+            app.send_task(
+                name,
+                args=(),
+                kwargs={},
+                task_id=job_id,
+                queue=queue,
+                headers=headers,
+                ignore_result=True,
+                argsrepr="",
+                kwargsrepr="",
+                expires=None,
+                time_limit=None,
+                soft_time_limit=None,
+                producer=producer,
+            )
     except (KombuError, QueueNotFound, redis.RedisError, OSError) as error:
         reason, maybe, lasting = _judge(error)
         if lasting:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Task
+from celery.utils.threads import LocalStack
 
 from celadon import registry
 from celadon.app import app
@@ -46,6 +47,8 @@ class JobTask(Task):  # type: ignore[misc]
         self.definition = definition
         self.__doc__ = definition.function.__doc__
         self.__wrapped__ = definition.function
+        # Celery keeps the stack on the class, where a job that calls another one's function would be taken for it.
+        self.request_stack = LocalStack()
         if definition.adopt:
             self.Strategy = "celadon.adopt:strategy"
 
@@ -54,8 +57,9 @@ class JobTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         request = self.request
-        if request.called_directly:
+        if request.called_directly or request.get("begun"):
             return self.run(*args, **kwargs)
+        request.update(begun=True)  # From here on a call of this task is one by its own body.
         if request.get(HEADER):
             from celadon.worker.work import work
 

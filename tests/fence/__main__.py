@@ -65,6 +65,8 @@ def play(folder: Path, ledger: str, seeds: list[int], finished: figures.Finished
     with world(scratch(folder), ledger) as made:
         for seed in seeds:
             played = Round(made, plan(seed, ledger)).play()
+            if figures.version() != finished.version:
+                sys.exit("The code was changed during the run, so its rounds are no evidence; run it in a clone.")
             done[seed] = finished.add(seed, ledger, played)
             print(
                 f"seed={seed} ledger={ledger} {'clean' if played.verdict.clean else 'BROKEN'} "

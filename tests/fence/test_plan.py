@@ -34,8 +34,8 @@ def test_nobody_is_frozen_in_a_commit_that_holds_the_only_write_lock() -> None:
     assert ("default.before_commit", "kill") in struck
 
 
-def played(**counts: int) -> Played:
-    return Played(Verdict(submissions=200, **counts), Counter(dict.fromkeys(KINDS, 1)), 0, 5.0)
+def played(lost: int = 0) -> Played:
+    return Played(Verdict(submissions=200, lost=lost), Counter(dict.fromkeys(KINDS, 1)), 0, 5.0)
 
 
 def test_finished_rounds_are_remembered_for_the_version_that_played_them(tmp_path: Path) -> None:
