@@ -121,8 +121,8 @@ class Chores:
         reason = broker.circuit.reason or "it is switched off (USE_BROKER)"
         log.warning("broker.away", queued=backlog.count, oldest_s=round(backlog.oldest_s, 1), reason=reason)
         if backlog.oldest_s > BACKLOG_ALERT_S and not self._outage_told:
-            self._outage_told = True
             write_backlog_alert(backlog.count, backlog.oldest_s, reason)
+            self._outage_told = True
         return 0
 
 

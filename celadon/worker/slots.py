@@ -8,7 +8,7 @@ import threading
 
 from celadon import logs
 from celadon.jobs import Claim
-from celadon.keeper import Running
+from celadon.keeper import Running, keeper
 from celadon.run import end_timed_out
 from celadon.worker.post import post
 
@@ -31,6 +31,9 @@ def out_of_time(running: Running) -> None:
     """Depart for a thread's run, count its slot as lost, and drain the worker when too many are."""
     end_timed_out(running)
     with _lock:
+        # It may have ended by itself just now; then its keeper has let go of it, and its slot is whole.
+        if not any(other is running for other in keeper().running()):
+            return
         _lost.add(running.pair)
     log.warning("worker.slot_lost", lost=lost(), of=post().lane.concurrency)
     if too_many():

@@ -104,8 +104,16 @@ def test_an_expired_job_is_not_claimed():
     change(late, expires_at=at(-0.01))
 
     assert claim(late) is None
-    assert claims.why_not(late).expired
+    assert claims.why_not(late).state == State.QUEUED
     assert claim(early) is not None
+
+
+def test_a_job_that_has_begun_once_does_not_expire_any_more():
+    begun = a_claim(expires_in_s=60.0)
+    claims.give_back(begun)
+    change(begun.job_id, expires_at=at(-1))
+
+    assert claim(begun.job_id) is not None
 
 
 def test_a_job_in_quarantine_is_claimed_only_by_who_runs_it_alone():

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from celadon.ledger import moving, switches
+from celadon.ledger import claims, moving, recovery, switches
 from celadon.ledger.db import at, clock, reading
 from celadon.states import State
-from tests.contract.given import NAME, a_claim, a_job, a_job_that_is, change, race, row
+from tests.contract.given import (
+    FAILURE,
+    NAME,
+    a_claim,
+    a_job,
+    a_job_that_is,
+    change,
+    let_its_lease_run_out,
+    race,
+    row,
+)
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
 QUEUES, NAMES = ["default"], [NAME]
+LATER = datetime(2040, 1, 1, tzinfo=UTC)
 
 
 def due(**facts: Any) -> str:
@@ -79,14 +90,44 @@ def test_only_a_queued_job_is_held_or_parked():
         assert row(job_id).send_due is None
 
 
-def test_parked_jobs_come_back_when_a_worker_knows_their_name():
-    known, unknown = a_job_that_is(State.PARKED), a_job_that_is(State.PARKED, "contract.other")
+@pytest.mark.parametrize(("kind", "name"), [("queue", "default"), ("job", NAME)])
+def test_what_is_held_by_one_pause_does_not_keep_the_rest_waiting(kind, name):
+    held = a_job_that_is(State.WAITING)
+    free = a_job("contract.other", queue="data_sync")
+    moving.hold(free)
+    switches.turn(kind, name, paused=True)
+    switches.turn("queue", "scheduled", paused=True)
+
+    assert moving.release() == 1
+
+    assert queued_and_unsent(free)
+    assert row(held).state == State.WAITING
+
+
+def parked(name: str = NAME, queue: str = "default") -> str:
+    job_id = a_job(name, queue=queue)
+    assert moving.park(job_id)
+    return job_id
+
+
+def test_parked_jobs_come_back_when_a_worker_knows_their_name_and_consumes_their_queue():
+    known, unknown, elsewhere = parked(), parked("contract.other"), parked(queue="data_sync")
 
     assert moving.unpark(set()) == 0
-    assert moving.unpark({NAME, "contract.third"}) == 1
+    assert moving.unpark({(("default", "scheduled"), (NAME, "contract.third"))}) == 1
 
     assert queued_and_unsent(known)
-    assert row(unknown).state == State.PARKED
+    assert row(unknown).state == row(elsewhere).state == State.PARKED
+
+
+def test_what_one_worker_knows_and_another_consumes_stays_parked():
+    apart = parked(queue="data_sync")
+    workers = {(("default",), (NAME,)), (("data_sync",), ("contract.other",))}
+
+    assert moving.unpark(workers) == 0
+    assert row(apart).state == State.PARKED
+
+    assert moving.unpark(workers | {(("data_sync",), (NAME,))}) == 1
 
 
 @pytest.mark.parametrize("state", State)
@@ -104,6 +145,40 @@ def test_what_was_not_claimed_in_time_expires_and_nothing_else(state):
         assert kept.finished_at is not None
 
 
+def asleep(claim: Any) -> str:
+    claims.sleep(claim, LATER)
+    return str(claim.job_id)
+
+
+def retrying(claim: Any) -> str:
+    claims.fail(claim, FAILURE, retry_in_s=60, alert_after=3)
+    return str(claim.job_id)
+
+
+def given_back(claim: Any) -> str:
+    claims.give_back(claim)
+    return str(claim.job_id)
+
+
+def reaped(claim: Any) -> str:
+    let_its_lease_run_out(claim.job_id)
+    assert len(recovery.reap()) == 1
+    return str(claim.job_id)
+
+
+@pytest.mark.parametrize("come_back", [asleep, retrying, given_back, reaped])
+def test_what_has_begun_goes_on_however_late_it_is(come_back):
+    job_id = come_back(a_claim(expires_in_s=60.0))
+    change(job_id, expires_at=at(-1))
+    before = row(job_id)
+
+    assert moving.expire() == 0
+
+    assert row(job_id) == before
+    change(job_id, state=State.QUEUED)
+    assert moving.queued_ids(QUEUES, NAMES, 10) == [job_id]
+
+
 def test_what_expires_later_does_not_expire_now():
     job_id = a_job(expires_in_s=60.0)
 
@@ -115,8 +190,8 @@ def test_relief_finds_queued_jobs_by_priority_and_age():
     first, second = a_job(), a_job()
     urgent = a_job(priority=5)
 
-    assert moving.queued_ids(QUEUES, NAMES, 10) == [(urgent, NAME), (first, NAME), (second, NAME)]
-    assert moving.queued_ids(QUEUES, NAMES, 1) == [(urgent, NAME)]
+    assert moving.queued_ids(QUEUES, NAMES, 10) == [urgent, first, second]
+    assert moving.queued_ids(QUEUES, NAMES, 1) == [urgent]
 
 
 def test_relief_finds_nothing_that_it_could_not_claim_or_run():

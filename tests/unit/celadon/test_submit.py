@@ -67,9 +67,11 @@ def a_worker(concurrency: int = 5) -> None:
         ("unit.deferred", {}, {"expires_in": -0.1}, InvalidOption, "expires_in=-0.1"),
         ("unit.deferred", {}, {"run_at": datetime(2030, 1, 1)}, InvalidOption, "has no time zone"),  # noqa: DTZ001
         ("unit.deferred", {}, {"run_at": datetime.now(UTC), "delay": 1}, InvalidOption, "give one"),
-        ("unit.deferred", {}, {"key": ""}, InvalidOption, "key has 0 characters"),
-        ("unit.deferred", {}, {"key": "k" * 201}, InvalidOption, "key has 201 characters"),
-        ("unit.deferred", {}, {"tenant": ""}, InvalidOption, "tenant has 0 characters"),
+        ("unit.deferred", {}, {"key": ""}, InvalidOption, "key='' has 0 characters"),
+        ("unit.deferred", {}, {"key": "k" * 201}, InvalidOption, "key='k{40}' has 201 characters"),
+        ("unit.deferred", {}, {"tenant": ""}, InvalidOption, "tenant='' has 0 characters"),
+        ("unit.deferred", {}, {"key": "a\x00b"}, InvalidOption, "none of them NUL"),
+        ("unit.deferred", {}, {"tenant": "a\udc80b"}, InvalidOption, "tenant="),
         ("unit.deferred", {}, {"priority": 10}, InvalidOption, "priority=10: -9 to 9"),
     ],
 )
@@ -261,7 +263,7 @@ def picked_up_by(worker: str, *, heard: bool) -> Thread:
 
 
 def queued() -> list[str]:
-    return [job_id for job_id, _ in queued_ids(["default"], ["unit.inline"], 1)]
+    return queued_ids(["default"], ["unit.inline"], 1)
 
 
 @pytest.mark.parametrize("heard", [True, False], ids=["heard", "not heard, but the row says so"])

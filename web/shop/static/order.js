@@ -22,8 +22,10 @@ function show(order) {
     const word = item.querySelector(".word"), reason = item.querySelector(".reason");
     item.dataset.state = step.state;
     put(word, word.dataset[step.state] ?? word.dataset.waiting);
-    put(reason, (step.last_error ?? "").replace(/^\w+: /, "")); // Without the name of the error's class.
-    reason.hidden = step.state !== "failed";
+    if (reason) { // Only stock is the customer's business; other reasons name our servers.
+      put(reason, (step.last_error ?? "").replace(/^\w+: /, "")); // Without the name of the error's class.
+      reason.hidden = step.state !== "failed";
+    }
     clock(item.querySelector("time"), step.done_at ?? step.last_attempt);
   }
   const next = page.querySelector(".next");
