@@ -14,7 +14,7 @@ from celadon.adopt import adopt
 from celadon.ids import new_id
 from celadon.keeper import use
 from celadon.ledger.db import reading
-from celadon.ledger.tables import audit, jobs
+from celadon.ledger.tables import alerts, audit, jobs
 from celadon.queues import lane
 from celadon.registry import get
 from celadon.states import State
@@ -92,6 +92,16 @@ def test_what_a_ledger_job_can_not_keep_is_dead_and_says_why(request_, told):
     assert (kept.state, kept.error_kind, kept.send_due) == (State.DEAD, "NotAdopted", None)
     assert kept.error_message.startswith(told)
     assert RAN == []
+    assert count(alerts, alerts.c.job_id == job_id, alerts.c.kind == "dead") == 1
+
+
+def test_a_message_that_can_not_be_kept_alarms_once_however_often_it_comes():
+    again = message(unknown=1)
+
+    receive(*again)
+    receive(*again)
+
+    assert count(alerts) == count(jobs) == 1
 
 
 def test_a_job_that_does_not_adopt_refuses_the_message_and_it_is_counted():

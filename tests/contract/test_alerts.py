@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from sqlalchemy import select, update
 
 from celadon.ledger import alerts as rows
 from celadon.ledger import claims
-from celadon.ledger.db import at, begin, reading
+from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.tables import alerts
 from celadon.states import State
 from tests.contract.given import FAILURE, a_claim, a_job, change, count, race
@@ -76,6 +78,26 @@ def test_an_alert_says_what_happened_why_and_what_can_be_done():
     assert f"celadon replay {job_id}" in alert.body
 
 
+def test_a_backlog_is_told_once_an_hour_however_many_schedulers_see_it():
+    race(4, lambda number: rows.write_backlog_alert(7, 90.0 + number, "connection refused"))
+
+    (alert,) = rows.unsent()
+    assert alert.kind == "backlog"
+    assert alert.subject.startswith("7 jobs are queued, the oldest for 9")
+    assert "connection refused" in alert.body
+
+    an_hour_later = clock_of_the_ledger() + timedelta(hours=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "clock", lambda _: an_hour_later)
+        rows.write_backlog_alert(8, 3690.0, "connection refused")
+    assert count(alerts) == 2
+
+
+def clock_of_the_ledger() -> datetime:
+    with reading() as connection:
+        return clock(connection)
+
+
 def test_an_alert_is_reserved_by_one_of_several_schedulers():
     fail(a_job(), times=1, alert_after=1)
     alert = rows.unsent()[0]
@@ -110,3 +132,12 @@ def test_a_failed_sending_is_tried_again_later_and_a_good_one_never():
         connection.execute(update(alerts).values(try_after=at(-1)))
     assert rows.unsent() == []
     assert count(alerts, alerts.c.error.is_(None), alerts.c.sent_at.is_not(None)) == 1
+
+
+def test_an_alert_that_nobody_is_to_get_is_done_with_a_note_of_why():
+    fail(a_job(), times=1, alert_after=1)
+
+    rows.mark_sent(rows.unsent()[0].id, note="nobody to tell")
+
+    assert rows.unsent() == []
+    assert count(alerts, alerts.c.error == "nobody to tell") == 1

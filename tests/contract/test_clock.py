@@ -53,7 +53,11 @@ ACTS: dict[str, Callable[[], object]] = {
     "reap": recovery.reap,
     "release the dead": lambda: (a_claim(), recovery.release_dead(WORKER)),
     "send": sending.take_unsent,
-    "prune": lambda: retention.prune("x", keep=1, keep_for=timedelta(1), keep_bytes=None),
+    "postpone": lambda: claims.postpone(a_claim(), 9),
+    "prune": lambda: retention.prune("x", keep=1, keep_for=timedelta(1), keep_bytes=1, keep_dead_for=timedelta(1)),
+    "forget what operators did": retention.forget_audit,
+    "backlog": sending.backlog,
+    "alert of a backlog": lambda: alerts.write_backlog_alert(3, 90.0, "connection refused"),
     "forget keys": retention.forget_keys,
     "alerts": alerts.unsent,
     "alive": presence.alive,
@@ -66,7 +70,7 @@ def test_no_host_sends_its_own_time(act, sent):
     ACTS[act]()
 
     # A departure sends one back that it read before: the start of the attempt, as the claim told it.
-    read_before = act in ("claim and finish", "fail", "give back", "release the dead")
+    read_before = act in ("claim and finish", "fail", "give back", "postpone", "release the dead")
     assert len([value for value in sent if is_time(value)]) == int(read_before)
 
 

@@ -68,6 +68,7 @@ DEPARTURES: dict[str, tuple[Callable[[Claim], Any], State, Outcome]] = {
         Outcome.TIMED_OUT,
     ),
     "give back": (claims.give_back, State.QUEUED, Outcome.INTERRUPTED),
+    "postpone": (lambda claim: claims.postpone(claim, 2), State.SCHEDULED, Outcome.INTERRUPTED),
     "sleep": (lambda claim: claims.sleep(claim, LATER), State.SCHEDULED, Outcome.ASLEEP),
     "end cancelled": (claims.end_cancelled, State.CANCELLED, Outcome.CANCELLED),
     "lease reaped": (reap, State.QUEUED, Outcome.CRASHED),
@@ -77,7 +78,8 @@ DEPARTURES: dict[str, tuple[Callable[[Claim], Any], State, Outcome]] = {
 FENCED_WRITES: dict[str, Callable[[Claim], Any]] = {
     **{
         name: DEPARTURES[name][0]
-        for name in ("finish", "fail, to be tried again", "fail for good", "give back", "sleep", "end cancelled")
+        for name, (_, _, outcome) in DEPARTURES.items()
+        if outcome not in (Outcome.CRASHED, Outcome.TIMED_OUT)
     },
     "extend the lease in a step": keep_the_claim,
     "begin a step": lambda claim: marks.start(claim, "step", "key", LEASE_S),

@@ -9,11 +9,24 @@ import pytest
 from sqlalchemy import select
 
 from celadon.ledger import claims, recovery
-from celadon.ledger.db import at, clock, reading
+from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.recovery import Recovered
 from celadon.ledger.tables import alerts, attempts
 from celadon.states import Outcome, State
-from tests.contract.given import NAME, OTHER, WORKER, a_claim, a_job, change, count, let_its_lease_run_out, race, row
+from tests.contract.given import (
+    LEASE_S,
+    NAME,
+    ON_POSTGRESQL,
+    OTHER,
+    WORKER,
+    a_claim,
+    a_job,
+    change,
+    count,
+    let_its_lease_run_out,
+    race,
+    row,
+)
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -172,6 +185,33 @@ def test_only_what_the_dead_process_held_is_released():
 
     assert row(others.job_id).state == State.RUNNING
     assert row(finished.job_id).state == State.SUCCEEDED
+
+
+def test_a_process_holds_what_it_claimed_until_it_is_released():
+    claim = a_claim()
+    assert (recovery.holds(WORKER), recovery.holds(OTHER)) == (True, False)
+
+    recovery.release_dead(WORKER)
+    assert not recovery.holds(WORKER)
+
+    claims.finish(a_claim(claim.job_id), None)
+    assert not recovery.holds(WORKER)
+
+
+@ON_POSTGRESQL
+def test_a_row_that_is_locked_is_left_to_a_second_look():
+    # Given a process that held two jobs when it died, and its dying transaction still has one of them locked.
+    locked, free = a_claim(), a_claim()
+
+    with begin() as connection:
+        claims.fence(connection, locked, LEASE_S)
+
+        # A wait for the lock would be a deadlock with ourselves, and the test's time-out.
+        assert [one.job_id for one in recovery.release_dead(WORKER)] == [free.job_id]
+        assert recovery.holds(WORKER)
+
+    assert [one.job_id for one in recovery.release_dead(WORKER)] == [locked.job_id]
+    assert not recovery.holds(WORKER)
 
 
 def test_several_schedulers_reap_a_job_once():

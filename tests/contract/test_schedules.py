@@ -46,8 +46,9 @@ def kept(name: str = "report") -> Any:
 
 
 def names() -> set[str]:
+    """Of the schedules that stand."""
     with reading() as connection:
-        return set(connection.execute(select(table.c.name)).scalars())
+        return set(connection.execute(select(table.c.name).where(table.c.removed.is_(False))).scalars())
 
 
 def change(**values: object) -> None:
@@ -55,9 +56,10 @@ def change(**values: object) -> None:
         connection.execute(update(table).values(**values))
 
 
-def fire(due: datetime) -> bool:
+def fire(due: datetime, seen: Any = None) -> bool:
+    """Fire it as a scheduler does that read the row just now, or as it was `seen`."""
     new = new_job(state=State.SCHEDULED, run_at=due, schedule="report", due=due)
-    return schedules.fire("report", due, due + timedelta(hours=1), new)
+    return schedules.fire(seen or kept(), due, due + timedelta(hours=1), new)
 
 
 def test_a_new_schedule_is_due_first_at_its_next_time():
@@ -86,8 +88,10 @@ def test_what_the_configuration_no_longer_names_is_gone():
     schedules.sync([entry("a"), entry("b")], 1, now())
 
     schedules.sync([entry("b")], 1, now())
+    change(next_due=at(-1))
 
     assert names() == {"b"}
+    assert [row.name for row in schedules.due()[0]] == ["b"]
 
 
 def test_an_older_generation_overwrites_nothing_of_a_newer_and_removes_nothing():
@@ -106,6 +110,53 @@ def test_an_older_generation_does_not_bring_back_what_a_newer_one_removed():
     schedules.sync([entry("report"), entry("removed")], 1, now())
 
     assert names() == {"report"}
+
+
+def test_a_removed_schedule_is_not_fired_by_a_scheduler_that_read_it_before():
+    schedules.sync([entry()], 1, now())
+    seen = kept()
+    schedules.sync([], 1, now())
+
+    assert fire(now() + timedelta(seconds=1), seen) is False
+
+    assert count(jobs) == 0
+
+
+@pytest.mark.parametrize("generation", [2, 3], ids=["of the same generation", "of a newer one"])
+def test_a_removed_schedule_that_is_named_again_begins_anew(generation):
+    # Given one that was removed long ago, when it was due.
+    schedules.sync([entry()], 1, now())
+    schedules.sync([], 2, now())
+    change(last_due=at(-7200), next_due=at(-3600))
+
+    again = entry(in_s=10)
+    schedules.sync([again], generation, now())
+
+    # Then what it missed meanwhile is not made up for.
+    assert names() == {"report"}
+    assert schedules.due()[0] == []
+    assert abs(kept().next_due - again.next_due) < timedelta(milliseconds=2)
+    assert abs(kept().last_due - now()) < timedelta(seconds=5)
+    assert kept().generation == generation
+
+
+def test_a_schedule_that_was_turned_off_and_removed_is_still_off_when_it_is_named_again():
+    schedules.sync([entry()], 1, now())
+    change(enabled=False)
+    schedules.sync([], 2, now())
+
+    schedules.sync([entry()], 3, now())
+
+    assert (names(), kept().enabled) == ({"report"}, False)
+
+
+def test_several_schedulers_that_sync_at_once_in_any_order_agree():
+    entries = [entry(name) for name in ("a", "b", "c", "d")]
+
+    race(4, lambda number: schedules.sync(entries[number:] + entries[:number], 1, now()))
+
+    assert names() == {"a", "b", "c", "d"}
+    assert count(table) == 4
 
 
 def test_a_schedule_made_by_a_call_is_not_touched_by_the_configuration():
@@ -141,9 +192,9 @@ def test_a_schedule_is_due_when_its_time_has_come_by_the_clock_of_the_database()
 
 def test_eight_schedulers_fire_a_due_time_once():
     schedules.sync([entry()], 1, now())
-    due = now() + timedelta(seconds=1)
+    due, seen = now() + timedelta(seconds=1), kept()
 
-    fired = race(8, lambda _: fire(due))
+    fired = race(8, lambda _: fire(due, seen))
 
     assert fired.count(True) == 1
     assert count(jobs, jobs.c.schedule == "report") == 1
@@ -161,12 +212,24 @@ def test_a_late_scheduler_does_not_fire_what_is_past():
     assert count(jobs) == 2
 
 
+def test_a_rule_that_changed_since_the_row_was_read_is_not_fired_by_the_old_one():
+    schedules.sync([entry(in_s=10)], 1, now())
+    seen = kept()
+    schedules.sync([entry(spec=DAILY, in_s=86400)], 1, now())
+    changed = kept()
+
+    assert fire(now() + timedelta(seconds=10), seen) is False
+
+    assert kept() == changed
+    assert count(jobs) == 0
+
+
 def test_a_firing_that_can_not_store_its_job_does_not_move_the_schedule_on():
     schedules.sync([entry()], 1, now())
     before, due = kept(), now() + timedelta(seconds=1)
     unstorable = new_job(state=State.SCHEDULED, run_at=due, name=None)
 
     with pytest.raises(Exception, match=r"(?i)null"):
-        schedules.fire("report", due, due + timedelta(hours=1), unstorable)
+        schedules.fire(before, due, due + timedelta(hours=1), unstorable)
 
     assert kept() == before

@@ -20,6 +20,7 @@ from tests.contract.given import LEASE_S, WORKER, a_claim, a_job, count, race
 from tests.contract.jobs import deferred
 from tests.contract.pointed import pointed
 from tests.eventually import eventually
+from tests.ledgers import KINDS
 from tests.servers import PostgresServer
 
 BOUND_S = 1.0  # G15: how long submit may take to say no.
@@ -154,15 +155,27 @@ def test_a_connection_that_the_server_dropped_costs_one_refusal_at_most(postgres
     assert refusals <= 1
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_database_that_is_not_migrated_is_unavailable_and_not_a_crash(kind, request, tmp_path):
     if kind == "sqlite":
         url = f"sqlite:///{tmp_path}/empty.db"
     else:
         url = request.getfixturevalue("server").create_database(f"empty_{time.monotonic_ns()}")
 
-    with pointed(ledger_url=url), pytest.raises(LedgerUnavailable):
-        find("x")
+    with pointed(ledger_url=url, use_broker="false"):
+        for ask in (lambda: find("x"), moving.promote, lambda: submit(deferred.name, {"order_id": "1"})):
+            with pytest.raises(LedgerUnavailable, match="run `celadon migrate`"):
+                ask()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_database_of_an_older_release_is_unavailable_until_it_is_migrated(kind, ledgers):
+    with pointed(ledger_url=ledgers.fresh(kind)):
+        with begin() as connection:
+            connection.execute(text("ALTER TABLE schedules DROP COLUMN removed"))
+
+        with pytest.raises(LedgerUnavailable, match="run `celadon migrate`"):
+            schedules.due()
 
 
 def test_an_sqlite_file_that_can_not_be_opened_is_unavailable(tmp_path):
@@ -176,7 +189,8 @@ def test_an_sqlite_file_that_can_not_be_opened_is_unavailable(tmp_path):
         ("sqlite://", "not durable and not shared"),
         ("sqlite:///:memory:", "not durable and not shared"),
         ("mysql://h/db", "runs on sqlite or postgresql"),
-        ("nonsense", "LEDGER_URL"),
+        ("nonsense", "LEDGER_URL is no database URL"),
+        ("nodialect://h/db", "LEDGER_URL is no database URL"),
     ],
 )
 def test_a_database_that_can_not_be_a_ledger_is_refused_by_name(url, told):
