@@ -41,11 +41,11 @@ def _inline(new: NewJob, receipt: Receipt, began: float, reason: str) -> Receipt
     if ran.claim is None:
         return _somebody_else(ran.why or why_not(new.id), receipt, began, reason)
     after_ms = round((time.monotonic() - began) * 1000, 1)
-    if ran.state == State.QUEUED or (ran.state == State.SCHEDULED and ran.error is None):
+    if ran.state is None or (ran.state in (State.QUEUED, State.SCHEDULED) and not ran.failed):
         return receipt.settle(
             Submitted.DEFERRED, by=ran.claim.worker, reason=f"{reason}; begun inline, {ran.error or 'asleep'}"
         )
-    if ran.error is not None:
+    if ran.failed:
         reason = f"{reason}; the run failed: {ran.error}"
     return receipt.settle(Submitted.INLINE, by=ran.claim.worker, after_ms=after_ms, reason=reason)
 

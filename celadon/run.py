@@ -9,7 +9,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -37,11 +38,20 @@ from celadon.steps import Steps, as_json
 log = logs.get("celadon.run")
 T = TypeVar("T")
 
+
 # How long a finished run tries to tell a ledger that is away. Its lease is kept meanwhile; after that the job is
 # recovered and runs again, skipping the steps that are done.
 TELL_LEDGER_S = 60.0
 AWAY_AGAIN_S = 2.0  # When a run that met a ledger that was away is tried again.
 TELL_LEDGER_INLINE_S = 2.0  # A web request does not wait that long.
+
+
+class Ending(NamedTuple):
+    """How a run departs."""
+
+    depart: Callable[[], State]
+    error: str | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +72,8 @@ class Ran:
     claim: Claim | None = None
     state: State | None = None  # After the run; None: the claim was lost on the way.
     why: WhyNot | None = None
-    error: str | None = None
+    error: str | None = None  # What it failed of, or why it could not go on.
+    failed: bool = False  # It burnt a try.
 
 
 def run_job(
@@ -105,27 +116,27 @@ def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
     log.info("job.started", engine=runner.engine, worker=runner.worker)
     patience_s = TELL_LEDGER_S if runner.engine == "worker" else TELL_LEDGER_INLINE_S
     try:
-        depart, error = _call(running, definition, runner)
+        ending = _call(running, definition, runner)
         try:
-            state = insist(depart, patience_s)
+            state = insist(ending.depart, patience_s)
         except LedgerUnavailable:
             raise
         except Exception as refused:
             # The ledger is there and will not have this: a result it can't hold, say. The attempt has failed.
-            depart, error = _failed(claim, definition, refused)
-            state = insist(depart, patience_s)
+            ending = _failed(claim, definition, refused)
+            state = insist(ending.depart, patience_s)
     except LostClaim as lost:
         log.warning("job.stale", reason=str(lost))
         return Ran(claim=claim, error=str(lost))
     except LedgerUnavailable as away:
         log.error("job.left_behind", reason=str(away))
         return Ran(claim=claim, error=str(away))
-    log.info("job.ended", state=state, error=error, seconds=round(time.monotonic() - began, 3))
-    return Ran(claim=claim, state=state, error=error)
+    log.info("job.ended", state=state, error=ending.error, seconds=round(time.monotonic() - began, 3))
+    return Ran(claim=claim, state=state, error=ending.error, failed=ending.failed)
 
 
-def _call(running: Running, definition: Definition, runner: Runner) -> tuple[Callable[[], State], str | None]:
-    """Call the job's function. Returns how the job departs, and its error. Raises LostClaim."""
+def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
+    """Call the job's function. Returns how it departs. Raises LostClaim."""
     claim = running.claim
     until = time.monotonic() + runner.budget_s if runner.budget_s is not None else None
     steps = Steps(running, permanent=definition.permanent, budget_until=until, waits=runner.engine == "inline")
@@ -138,14 +149,14 @@ def _call(running: Running, definition: Definition, runner: Runner) -> tuple[Cal
         raise
     except Asleep as asleep:
         wake_at: Any = asleep.wake_at
-        return lambda: claims.sleep(claim, wake_at), None
+        return Ending(lambda: claims.sleep(claim, wake_at))
     except CancelRequested:
-        return lambda: claims.end_cancelled(claim), None
+        return Ending(lambda: claims.end_cancelled(claim))
     except Departure as departure:
-        return lambda: claims.give_back(claim), str(departure)
+        return Ending(lambda: claims.give_back(claim), str(departure))
     except LedgerUnavailable as away:
         # The job could not go on for lack of the ledger, which is no fault of its own.
-        return lambda: claims.postpone(claim, AWAY_AGAIN_S), str(away)
+        return Ending(lambda: claims.postpone(claim, AWAY_AGAIN_S), str(away))
     except (KeyboardInterrupt, SystemExit) as ended:
         if drain.draining() or isinstance(ended, KeyboardInterrupt):
             # The process is being ended under the job: give it back at once.
@@ -155,16 +166,15 @@ def _call(running: Running, definition: Definition, runner: Runner) -> tuple[Cal
     except Exception as error:
         return _failed(claim, definition, error)
     size = len(str(result)) if result is not None else 0
-    return lambda: claims.finish(claim, result, size), None
+    return Ending(lambda: claims.finish(claim, result, size))
 
 
-def _failed(claim: Claim, definition: Definition, error: BaseException) -> tuple[Callable[[], State], str]:
+def _failed(claim: Claim, definition: Definition, error: BaseException) -> Ending:
     log.warning("job.failed", exc_info=error)
     retry_in_s = _retry_in_s(claim, definition, error)
     failure = describe(error)
-    return lambda: claims.fail(
-        claim, failure, retry_in_s=retry_in_s, alert_after=definition.alert_after
-    ), failure.message
+    depart = partial(claims.fail, claim, failure, retry_in_s=retry_in_s, alert_after=definition.alert_after)
+    return Ending(depart, failure.message, failed=True)
 
 
 def _retry_in_s(claim: Claim, definition: Definition, error: BaseException) -> float | None:

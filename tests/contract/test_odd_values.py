@@ -103,10 +103,27 @@ def test_the_error_of_a_step_is_recorded_whatever_its_message_holds(message):
     assert (view.state, [step.state for step in view.steps]) == (State.DEAD, ["failed"])
 
 
-def test_a_step_whose_name_is_too_long_fails_the_job_on_every_database():
-    view = ended(lambda steps: steps.run("s" * 201, lambda own: None))
+def test_what_stands_for_a_character_that_can_not_be_stored_is_kept_with_the_rest():
+    def fail(own: Session) -> None:
+        raise ValueError("a\x00b\udc80c")
 
-    assert view.state == State.DEAD
+    view = ended(lambda steps: steps.run("step", fail))
+
+    assert view.error == {"kind": "ValueError", "message": "a\ufffdb?c"}
+    assert view.steps[0].error == "ValueError: a\ufffdb?c"
+    assert "a\ufffdb?c" in (view.attempts[0].error or "")
+
+
+@pytest.mark.parametrize("name", ["", "s" * 201], ids=["empty", "too long"])
+def test_a_step_whose_name_the_ledger_can_not_hold_fails_the_job_for_good_on_every_database(name):
+    view = ended(lambda steps: steps.run(name, lambda own: None))
+
+    assert (view.state, view.error and view.error["kind"]) == (State.DEAD, "Permanent")
+    assert view.steps == ()
+
+
+def test_the_longest_step_name_is_fine():
+    assert ended(lambda steps: steps.run("s" * 200, lambda own: 7)).result == 7
 
 
 def test_a_result_of_any_depth_and_script_comes_back():

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
 
-from celadon import Permanent, Steps, find, submit
+from celadon import JobView, Permanent, Steps, find, submit
 from celadon.errors import LostClaim
 from celadon.jobs import Claim
 from celadon.keeper import Running
 from celadon.ledger import claims, marks, recovery
+from celadon.ledger.db import translated
+from celadon.ledger.tables import workers
 from celadon.run import Runner, run_job
 from celadon.states import Outcome, State
 from tests.contract.given import (
@@ -227,16 +231,99 @@ def test_a_sleep_remembers_its_first_wake_time_and_is_slept_once():
 )
 def test_an_sql_error_of_a_step_is_a_failure_of_the_job_not_of_the_ledger(statement):
     # Given a step whose own SQL is wrong, in words that a database that is away might use.
-    SCRIPT.append(lambda steps: steps.run("note", lambda own: own.execute(text(statement)).all()))
-    receipt = submit("contract.scripted", {}, queue="data_sync")
+    view = run_to_its_end(lambda steps: steps.run("note", lambda own: own.execute(text(statement)).all()))
 
-    run_job(receipt.job_id, Runner(worker=WORKER))
-
-    # Then a try is burnt: given back unburnt, it would come back at once, for ever.
-    view = find(receipt.job_id)
-    assert view is not None
+    # Then a try is burnt: given back unburnt, it would come back for ever.
     assert (view.state, view.attempt) == (State.SCHEDULED, 1)
     assert [attempt.outcome for attempt in view.attempts] == [Outcome.FAILED]
+    assert [(step.name, step.state) for step in view.steps] == [("note", "failed")]
+
+
+def test_an_sql_error_in_the_record_of_an_outside_step_is_a_failure_too():
+    def record(own: Any, _: None) -> None:
+        own.execute(text("INSERT INTO a_table_of_mine_that_is_missing VALUES (1)"))
+
+    view = run_to_its_end(lambda steps: steps.run("mail", lambda key: None, outside=True, record=record))
+
+    assert (view.state, view.attempt) == (State.SCHEDULED, 1)
+    assert [attempt.outcome for attempt in view.attempts] == [Outcome.FAILED]
+
+
+def run_to_its_end(script: Callable[[Steps], object]) -> JobView:
+    SCRIPT.append(script)
+    receipt = submit("contract.scripted", {}, queue="data_sync")
+    run_job(receipt.job_id, Runner(worker=WORKER))
+    view = find(receipt.job_id)
+    assert view is not None
+    return view
+
+
+def test_a_step_that_can_not_reach_the_ledger_through_the_platform_is_no_failure_of_the_job():
+    # Given a step that asks the platform for something while the platform's table is out of reach.
+    def ask(own: Any) -> None:
+        own.execute(text("ALTER TABLE workers RENAME TO workers_elsewhere"))
+        with translated():
+            own.execute(select(workers)).all()
+
+    view = run_to_its_end(lambda steps: steps.run("ask", ask))
+
+    # Then the run departs unburnt, for a little later: at once would be a loop without a pause.
+    assert (view.state, view.attempt) == (State.SCHEDULED, 0)
+    assert [attempt.outcome for attempt in view.attempts] == [Outcome.INTERRUPTED]
+    kept = row(view.id)
+    assert 1 < (kept.run_at - view.attempts[0].ended_at).total_seconds() < 5
+
+
+def test_savepoints_in_a_step_come_and_go_and_its_effect_is_what_they_leave():
+    claim = a_claim()
+
+    def careful(own: Any) -> str:
+        write_note(own, "before")
+        with own.begin_nested():
+            write_note(own, "kept")
+        with suppress(IntegrityError), own.begin_nested():
+            write_note(own, "undone")
+            write_note(own, "undone")
+        undone = own.begin_nested()
+        write_note(own, "undone too")
+        undone.rollback()
+        return write_note(own, "after")
+
+    assert steps_of(claim).run("note", careful) == "after"
+
+    assert notes() == ["after", "before", "kept"]
+    assert marks.step_views(claim.scope)["note"].state == "done"
+
+
+def test_savepoints_in_the_record_of_an_outside_step_come_and_go_too():
+    claim = a_claim()
+
+    def record(own: Any, word: str) -> None:
+        with own.begin_nested():
+            write_note(own, word)
+
+    steps_of(claim).run("mail", lambda key: "sent", outside=True, record=record)
+
+    assert notes() == ["sent"]
+    assert marks.step_views(claim.scope)["mail"].state == "done"
+
+
+@pytest.mark.parametrize("then", [None, "again"], ids=["at the end", "and written again"])
+def test_a_rollback_of_the_whole_transaction_in_a_step_is_refused_for_good(then):
+    claim = a_claim()
+
+    def undo(own: Any) -> None:
+        write_note(own, "mine")
+        own.rollback()
+        if then:
+            write_note(own, then)
+
+    # Else what was undone would be marked as done, and what came after it be fenced by nothing.
+    with pytest.raises(Permanent, match=r"step 'note' called session.rollback\(\)"):
+        steps_of(claim).run("note", undo)
+
+    assert notes() == []
+    assert marks.step_views(claim.scope)["note"].state == "failed"
 
 
 def test_a_commit_inside_a_step_is_refused_and_nothing_of_it_stays():

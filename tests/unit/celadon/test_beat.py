@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from celery.schedules import crontab
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from celadon import app, beat, queues
 from celadon.errors import CeladonError, InvalidPayload, UnknownJob
-from celadon.ledger import presence, schedules
-from celadon.ledger.db import at, begin, clock, reading
-from celadon.ledger.tables import jobs
+from celadon.ledger import moving, presence, schedules
+from celadon.ledger.db import at, begin, clock, engine, reading
+from celadon.ledger.tables import jobs, workers
 from celadon.ledger.tables import schedules as table
 from celadon.states import State
-from tests.contract.given import count, row
+from tests.contract.given import a_job, change, count, row
 from tests.contract.pointed import pointed
 
 pytestmark = pytest.mark.usefixtures("ledger")
@@ -132,6 +133,40 @@ def test_a_schedule_of_a_job_that_this_beat_does_not_know_is_left_to_one_that_do
     assert len(schedules.due()[0]) == 1
 
 
+def test_a_schedule_that_fails_does_not_keep_the_others(declare, monkeypatch):
+    declare(
+        bad={"task": "unit.routed", "schedule": 60},
+        good={"task": "unit.deferred", "schedule": 60},
+    )
+    beat.sync()
+    overdue(1)
+    with begin() as connection:
+        connection.execute(update(table).where(table.c.name == "bad").values(spec={"no such": "rule"}))
+
+    assert beat.fire_due() == 1
+
+    assert [job.schedule for job in fired()] == ["good"]
+
+
+def test_a_scheduler_does_not_begin_with_a_schedule_that_can_not_be(declare):
+    declare(bad={"task": "unit.defered", "schedule": 60})
+
+    with pytest.raises(UnknownJob, match="did you mean 'unit.deferred'"):
+        beat.LedgerScheduler(app=app.app)
+
+    # Nothing was begun that would have to be stopped.
+    assert [one for one in threading.enumerate() if one.name == "celadon-sender"] == []
+
+
+def test_a_scheduler_begins_while_the_ledger_is_away(declare):
+    declare(often={"task": "unit.deferred", "schedule": 60})
+
+    with pointed(ledger_url="sqlite:////no/such/folder/x.db"):
+        made = beat.LedgerScheduler(app=app.app)
+        made.tick()
+        made.close()
+
+
 @pytest.fixture
 def scheduler(declare: Any) -> Iterator[beat.LedgerScheduler]:
     declare(often={"task": "unit.deferred", "schedule": 60})
@@ -160,9 +195,40 @@ def test_a_scheduler_outlives_a_ledger_that_is_away(scheduler, ledger):
     assert count(table) == 1
 
 
-def test_a_scheduler_that_ends_says_so(scheduler):
+def test_no_error_of_any_kind_ends_a_scheduler(scheduler, monkeypatch):
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(beat, "fire_due", fail)
+
+    assert scheduler.tick() > 0
+
+
+def test_while_there_is_more_to_promote_there_is_no_pause(scheduler, monkeypatch):
+    monkeypatch.setattr(moving, "BATCH", 3)
+    monkeypatch.setattr(moving.promote, "__defaults__", (3,))
+    for _ in range(4):
+        change(a_job(state=State.SCHEDULED, delay_s=60.0), run_at=at(-1))
+
+    pauses = [scheduler.tick(), scheduler.tick()]
+
+    assert pauses[0] == 0 < pauses[1]
+    assert count(jobs, jobs.c.state == State.QUEUED) == 4
+
+
+def test_a_scheduler_is_stopped_in_the_midst_of_a_transaction_without_a_word_to_the_ledger(scheduler):
     scheduler.tick()
+    asked: list[str] = []
 
-    scheduler.close()
+    # Celery stops Beat in a signal handler: whatever this thread was doing, it is still in the middle of it.
+    with begin() as connection:
+        event.listen(engine(), "before_cursor_execute", lambda *args: asked.append(args[2]))
+        scheduler.close()
+        assert clock(connection)
 
+    assert len(asked) == 1
+    # It is taken for gone when nothing has been heard of it for a while.
+    assert [one.lane for one in presence.alive()] == ["beat"]
+    with begin() as connection:
+        connection.execute(update(workers).values(last_seen=at(-16)))
     assert presence.alive() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -120,19 +121,63 @@ def test_a_broker_that_takes_the_message_but_does_not_answer_is_a_maybe(ledger, 
             eventually("it has arrived all the same", lambda: client.llen("data_sync") == 2)
 
 
-def test_a_full_broker_says_no_and_is_there_all_the_same(ledger, tmp_path):
-    server = RedisServer(tmp_path, options=("--maxmemory", "1mb", "--maxmemory-policy", "noeviction"))
-    server.start()
-    try:
-        with server.client() as client:
-            client.execute_command("CONFIG", "SET", "maxmemory", "1")
-        with pointed(ledger_url=ledger, use_broker="true", broker_url=server.url, redis_url=None):
-            error, _ = not_sent()
+def fill(client: Any) -> None:
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", "1")
 
-            assert "refused by the broker" in error.reason
-            assert (error.maybe, broker.circuit.open) == (False, False)
-    finally:
-        server.stop()
+
+def make_room(client: Any) -> None:
+    client.config_set("maxmemory", "0")
+
+
+def make_read_only(client: Any) -> None:
+    client.config_set("replica-read-only", "yes")
+    client.replicaof("127.0.0.1", str(free_port()))
+
+
+def make_writable(client: Any) -> None:
+    client.replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["with the flags", "a Redis of its own"])
+@pytest.mark.parametrize(
+    ("spoil", "mend"), [(fill, make_room), (make_read_only, make_writable)], ids=["full", "read-only"]
+)
+def test_a_broker_that_takes_no_writes_is_as_good_as_away(broker_of_its_own: RedisServer, spoil, mend, apart):
+    other = f"redis://127.0.0.1:{free_port()}/0" if apart else None
+    with pointed(broker_url=broker_of_its_own.url, redis_url=other), broker_of_its_own.client() as client:
+        assert broker.reachable()
+        spoil(client)
+
+        error, _ = not_sent()
+
+        assert "refused by the broker" in error.reason
+        assert (error.maybe, error.lasting) == (False, True)
+        assert broker.circuit.open
+        # It answers a ping all the while; nobody is to take that for a broker.
+        assert client.ping()
+        assert not broker.reachable()
+
+        mend(client)
+        eventually("the circuit closes", lambda: not broker.circuit.open)
+        send()
+
+
+def test_a_queue_that_is_not_declared_is_told_and_says_nothing_of_the_broker(broker_of_its_own: RedisServer):
+    with pytest.raises(NotSent, match="no queue of that name is declared") as error:
+        broker.send(new_id(), "unit.deferred", "removed_last_week")
+
+    assert (error.value.maybe, error.value.lasting) == (False, False)
+    assert not broker.circuit.open
+    send()
+
+
+def test_the_probe_leaves_nothing_behind(broker_of_its_own: RedisServer):
+    assert broker.reachable()
+
+    with broker_of_its_own.client() as client:
+        assert client.keys("*") in ([], [broker.PROBE_KEY])
+        assert client.pttl(broker.PROBE_KEY) <= 1000
 
 
 def test_more_senders_than_connections_are_answered_and_open_no_circuit(broker_of_its_own: RedisServer):
@@ -140,6 +185,7 @@ def test_more_senders_than_connections_are_answered_and_open_no_circuit(broker_o
         try:
             send()
         except NotSent as error:
+            assert not error.lasting
             return error.reason
         return "sent"
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
+from threading import Event, current_thread
 
 import pytest
 from sqlalchemy import select, update
 
-from celadon import chores
+from celadon import chores, registry
+from celadon.alerts import send_due
 from celadon.chores import Chores, Reaper
 from celadon.errors import LedgerUnavailable
-from celadon.ledger import claims, moving, presence
+from celadon.ledger import claims, moving, presence, retention
 from celadon.ledger.db import at, begin, reading
 from celadon.ledger.presence import Worker
 from celadon.ledger.tables import alerts, attempts, jobs
@@ -168,7 +171,148 @@ def test_finished_jobs_are_pruned_as_declared_and_of_undeclared_names_by_the_def
 
     all_chores.tick()
 
-    assert count(jobs) == count(jobs, jobs.c.id == young.job_id) == 1
+    eventually("the old ones are gone", lambda: count(jobs) == 1)
+    assert count(jobs, jobs.c.id == young.job_id) == 1
+
+
+def test_a_large_leftover_is_removed_in_one_go_of_several_transactions(monkeypatch):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for _ in range(5):
+        claim = a_claim(name="unit.inline")
+        claims.finish(claim, None)
+        change(claim.job_id, finished_at=at(-8 * 86400))
+
+    assert chores.prune() == 5
+
+    assert count(jobs) == 0
+
+
+def test_the_dead_stay_unless_their_job_says_for_how_long(monkeypatch):
+    definition = registry.get("unit.refused")
+    monkeypatch.setitem(registry._definitions, "unit.refused", replace(definition, keep_dead_for=timedelta(hours=1)))
+    ids = {}
+    for name in ("unit.inline", "unit.refused", "gone.job"):
+        claim = a_claim(name=name)
+        claims.fail(claim, FAILURE, retry_in_s=None, alert_after=3)
+        change(claim.job_id, finished_at=at(-30 * 86400))
+        ids[name] = claim.job_id
+
+    assert chores.prune() == 1
+
+    assert count(jobs, jobs.c.id == ids["unit.refused"]) == 0
+    assert count(jobs) == 2
+
+
+def test_a_chore_that_takes_its_time_keeps_no_other_and_is_not_begun_twice(all_chores, monkeypatch):
+    inside, go_on = [], Event()
+
+    def slow() -> int:
+        inside.append(current_thread().name)
+        go_on.wait(10)
+        return 0
+
+    monkeypatch.setattr(chores, "prune", slow)
+    try:
+        for _ in range(3):
+            all_chores._due.clear()
+            job_id = a_job(expires_in_s=1.0)
+            change(job_id, expires_at=at(-1))
+
+            all_chores.tick()
+
+            assert row(job_id).state == State.CANCELLED
+        eventually("it has begun", lambda: inside)
+        assert inside == ["celadon-prune"]
+    finally:
+        go_on.set()
+
+    eventually("it may be begun again", lambda: not all_chores._aside["prune"].locked())
+
+
+def test_a_chore_aside_that_fails_is_done_again_the_next_time(all_chores, monkeypatch):
+    tries: list[int] = []
+    monkeypatch.setattr(chores, "prune", lambda: tries.append(1) or 1 / 0)
+
+    for expected in (1, 2):
+        all_chores._due.clear()
+        all_chores.tick()
+        eventually("it was tried", lambda expected=expected: len(tries) == expected)
+        eventually("and is over", lambda: not all_chores._aside["prune"].locked())
+
+
+@pytest.mark.parametrize(("due", "more"), [(0, False), (2, False), (3, True), (7, True)])
+def test_a_round_says_whether_there_is_more_to_promote(all_chores, monkeypatch, due, more):
+    monkeypatch.setattr(moving, "BATCH", 3)
+    monkeypatch.setattr(moving.promote, "__defaults__", (3,))
+    for _ in range(due):
+        change(a_job(state=State.SCHEDULED, delay_s=60.0), run_at=at(-1))
+
+    assert all_chores.tick() is more
+
+
+def waiting_for(seconds: float) -> str:
+    job_id = a_job()
+    change(job_id, queued_at=at(-seconds))
+    return job_id
+
+
+def backlog_alerts() -> list[str]:
+    with reading() as connection:
+        return list(connection.execute(select(alerts.c.subject).where(alerts.c.kind == "backlog")).scalars())
+
+
+def test_work_that_waits_long_while_the_broker_is_away_is_told_once(all_chores):
+    waiting_for(61)
+    waiting_for(1)
+    all_chores.tick()
+
+    (told,) = backlog_alerts()
+    assert told.startswith("2 jobs are queued, the oldest for 61 s, while the broker is away")
+
+    # A later look at the same outage, even in another hour, says no more.
+    with begin() as connection:
+        connection.execute(alerts.delete())
+    all_chores._due.clear()
+    all_chores.tick()
+    assert backlog_alerts() == []
+
+
+def test_the_next_outage_is_told_again(all_chores, monkeypatch, ledger):
+    waiting_for(61)
+    all_chores._watch_backlog()
+    with begin() as connection:
+        connection.execute(alerts.delete())
+
+    with pointed(ledger_url=ledger, use_broker="true"):
+        all_chores._watch_backlog()
+    all_chores._watch_backlog()
+
+    assert len(backlog_alerts()) == 1
+
+
+def test_work_that_waits_a_little_or_whose_broker_is_there_is_told_to_nobody(all_chores, ledger):
+    waiting_for(30)
+    all_chores._watch_backlog()
+    waiting_for(300)
+    with pointed(ledger_url=ledger, use_broker="true"):
+        all_chores._watch_backlog()
+
+    assert backlog_alerts() == []
+
+
+def test_an_outage_that_the_ledger_could_not_hear_of_is_told_later(all_chores, monkeypatch):
+    waiting_for(61)
+    with monkeypatch.context() as patch, pytest.raises(LedgerUnavailable):
+        patch.setattr(chores, "write_backlog_alert", raise_away)
+        all_chores._watch_backlog()
+
+    all_chores._watch_backlog()
+
+    assert len(backlog_alerts()) == 1
+
+
+def raise_away(*_: object) -> None:
+    raise LedgerUnavailable("for a moment")
 
 
 def test_a_chore_that_fails_does_not_keep_the_others(all_chores, monkeypatch):
@@ -206,6 +350,19 @@ def test_the_administrator_gets_one_mail_for_a_dead_job(all_chores, mailing):
     assert "celadon replay" in mail.get_content()
 
 
+def test_without_an_administrator_alerts_are_done_with_and_say_why(ledger, mail_sink):
+    with pointed(ledger_url=ledger, use_broker="false", smtp_url=mail_sink.url, admin_email=""):
+        claims.fail(a_claim(), FAILURE, retry_in_s=None, alert_after=3)
+
+        assert send_due() == 0
+
+    # A mailbox that is named later does not get what is long past.
+    with reading() as connection:
+        alert = connection.execute(select(alerts)).one()
+    assert (alert.sent_at is not None, alert.error) == (True, "nobody to tell: ADMIN_EMAIL is empty")
+    assert mail_sink.messages == []
+
+
 def test_a_mail_that_was_refused_is_sent_again_under_the_same_id(all_chores, mailing):
     mailing.answers = ["451 try later"]
     claims.fail(a_claim(), FAILURE, retry_in_s=None, alert_after=3)
@@ -215,7 +372,7 @@ def test_a_mail_that_was_refused_is_sent_again_under_the_same_id(all_chores, mai
         alert_id = connection.execute(select(alerts.c.id)).scalar_one()
         connection.execute(update(alerts).values(try_after=at(-1)))
 
-    eventually("the thread that sends is free", lambda: not all_chores._mailing.locked())
+    eventually("the thread that sends is free", lambda: not all_chores._aside["alerts"].locked())
     all_chores._due.clear()
     all_chores.tick()
 

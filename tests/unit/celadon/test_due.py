@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from celery.schedules import crontab, schedule
 
-from celadon.due import following, rule_of
+from celadon.due import following, latest, rule_of
 from celadon.errors import CeladonError
 
 
@@ -78,6 +78,35 @@ def test_the_following_time_is_always_later():
 )
 def test_a_crontab_is_due_at_its_next_minute(rule, after, expected):
     assert due(rule, after) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("rule", "first", "now", "expected"),
+    [
+        (600, "2026-05-01 10:10:00", "2026-05-01 10:10:00", "2026-05-01 10:10:00"),
+        (600, "2026-05-01 10:10:00", "2026-05-01 10:19:59", "2026-05-01 10:10:00"),
+        (600, "2026-05-01 10:10:00", "2026-05-01 10:20:00", "2026-05-01 10:20:00"),
+        (1, "2026-05-01 10:10:00", "2036-05-01 10:10:00.5", "2036-05-01 10:10:00"),
+        (90, "2026-05-01 10:10:30", "2026-05-01 11:59:59", "2026-05-01 11:58:30"),
+        (crontab(minute="17"), "2026-05-01 10:17:00", "2026-05-01 10:59:00", "2026-05-01 10:17:00"),
+        (crontab(minute="17"), "2026-05-01 10:17:00", "2026-05-03 09:17:00", "2026-05-03 09:17:00"),
+        (crontab(minute="0", hour="0", day_of_month="29", month_of_year="2"), "2024-02-29", "2031-01-01", "2028-02-29"),
+    ],
+    ids=repr,
+)
+def test_the_latest_due_time_is_the_last_that_has_come(rule, first, now, expected):
+    assert latest(rule_of("x", rule), at(first), at(now)) == at(expected)
+
+
+def test_the_latest_due_time_is_one_of_those_that_follow_each_other():
+    for rule in (rule_of("x", 7.5), rule_of("x", crontab(minute="*/7"))):
+        first = following(rule, at("2026-05-01 10:03:17"))
+        moment = first
+        for _ in range(20):
+            after = following(rule, moment)
+            assert latest(rule, first, after - timedelta(milliseconds=1)) == moment
+            assert latest(rule, first, after) == after
+            moment = after
 
 
 def test_days_are_24_hours_in_utc_when_clocks_elsewhere_are_changed():

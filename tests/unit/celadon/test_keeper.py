@@ -13,7 +13,7 @@ from celadon.keeper import Keeper, Running
 from celadon.ledger import claims
 from celadon.run import end_timed_out
 from celadon.states import State
-from tests.contract.given import a_claim, let_its_lease_run_out, row
+from tests.contract.given import OTHER, a_claim, let_its_lease_run_out, row
 from tests.contract.pointed import pointed
 from tests.eventually import eventually
 
@@ -47,7 +47,7 @@ def test_a_lease_is_renewed_as_long_as_the_run_is_kept():
     assert len(keeper) == 0
 
 
-def test_a_run_whose_claim_is_gone_is_told_and_no_longer_kept():
+def test_a_run_whose_claim_is_gone_is_told_and_stays_until_it_ends():
     keeper, run, other = Keeper(), running(), running()
     keeper.add(run)
     keeper.add(other)
@@ -56,8 +56,54 @@ def test_a_run_whose_claim_is_gone_is_told_and_no_longer_kept():
 
     eventually("the run hears of it", lambda: run.lost)
     assert not other.lost
+    assert keeper.running() == [run, other]
+    keeper.remove(run)
     assert keeper.running() == [other]
     keeper.remove(other)
+
+
+def test_a_lost_claim_is_not_renewed_for_who_has_the_job_now():
+    keeper, run = Keeper(), running()
+    keeper.add(run)
+    claims.give_back(run.claim)
+    eventually("the run hears of it", lambda: run.lost)
+    a_claim(run.claim.job_id, worker=OTHER, lease_s=7)
+    lease_of_the_other = row(run.claim.job_id).lease_until
+
+    keeper.renew()
+
+    assert row(run.claim.job_id).lease_until == lease_of_the_other
+    keeper.remove(run)
+
+
+def test_a_lost_run_that_is_out_of_time_is_ended_all_the_same():
+    # Given a run that hangs, and whose claim is gone: it still takes a slot.
+    ended: list[Running] = []
+    keeper, run = Keeper(on_timeout=ended.append), running(in_s=0.5)
+    keeper.add(run)
+    claims.give_back(run.claim)
+    eventually("the run hears of it", lambda: run.lost)
+    assert ended == []
+
+    eventually("it is ended", lambda: ended == [run])
+
+    assert run.timed_out
+    keeper.remove(run)
+
+
+def test_neither_renewal_nor_time_outs_wait_for_the_other_to_be_well():
+    def always_away(_: Running) -> None:
+        raise LedgerUnavailable("for good")
+
+    keeper, late, fine = Keeper(on_timeout=always_away), running(in_s=-1), running()
+    keeper.add(late)
+    keeper.add(fine)
+
+    eventually("the lease is renewed", lambda: lease(fine) > 20)
+    first = lease(fine)
+    eventually("and again", lambda: lease(fine) > first)
+    for run in (late, fine):
+        keeper.remove(run)
 
 
 def test_runs_of_different_leases_keep_their_own():

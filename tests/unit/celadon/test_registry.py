@@ -56,10 +56,16 @@ def test_a_declared_job_is_the_plain_function_when_it_is_called():
         ({"scope": "order"}, "scope='order' must use the payload's fields"),
         ({"scope": "order:{order_id}"}, r"scope=.*\(wall, coats"),
         ({"scope": "{}"}, "must use the payload's fields"),
-        ({"scope": "wall:{wall"}, "scope="),
-        ({"permanent": ValueError}, "permanent="),
+        ({"scope": "wall:{wall"}, "scope='wall:{wall' is no format string"),
+        ({"permanent": ValueError}, r"permanent=.*a tuple of exception classes"),
         ({"permanent": ("ValueError",)}, "permanent="),
+        ({"scope": "wall:}"}, "scope='wall:}' is no format string"),
+        ({"permanent": (ValueError("no class"),)}, "permanent="),
+        ({"permanent": (KeyboardInterrupt,)}, "permanent="),
+        ({"permanent": [ValueError]}, "permanent="),
+        ({"alert_after": 0}, "alert_after=0: at least 1"),
         ({"keep_bytes": -1}, "keep_bytes=-1"),
+        ({"keep_dead_for": timedelta(days=-1)}, "keep_dead_for="),
         ({"keep_for": timedelta(days=-1)}, "keep_for="),
     ],
 )
@@ -164,6 +170,31 @@ def test_the_steps_are_no_part_of_the_payload():
 def test_a_business_key_is_made_of_the_payload():
     assert declared(scope="wall:{wall}/{coats}").scope_of({"wall": "north", "coats": 2}) == "wall:north/2"
     assert declared().scope_of({"wall": "north"}) is None
+
+
+@pytest.mark.parametrize("wall", ["x" * 200, "a\x00b", "a\udc80b"], ids=ascii)
+def test_a_business_key_that_can_not_be_stored_is_refused(wall):
+    with pytest.raises(InvalidPayload, match="1 to 200 are allowed, none of them NUL"):
+        declared(scope="wall:{wall}").scope_of({"wall": wall, "coats": 2})
+
+
+@pytest.mark.parametrize("payload", [None, 7, "wall", ["wall"]])
+def test_a_payload_that_is_no_mapping_is_refused_in_words(payload):
+    with pytest.raises(InvalidPayload, match=f"The payload of 'unit.paint' is {type(payload).__name__}; give a map"):
+        declared().validate(payload)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_field_that_is_no_number_is_refused(number):
+    def pay(amount: float) -> None: ...
+
+    with pytest.raises(InvalidPayload, match="amount"):
+        declared(pay).validate({"amount": number})
+
+
+def test_the_dead_are_kept_for_ever_unless_declared_otherwise():
+    assert declared().keep_dead_for is None
+    assert declared(keep_dead_for=timedelta(days=30)).keep_dead_for == timedelta(days=30)
 
 
 def test_a_decimal_survives_a_round_trip():

@@ -9,10 +9,11 @@ import pytest
 
 from celadon import JobView, Permanent, Steps, cancel, drain, find, submit
 from celadon.errors import LedgerUnavailable
+from celadon.ledger import claims
 from celadon.ledger.db import at
 from celadon.run import Ran, Runner, describe, run_job
 from celadon.states import Outcome, State
-from tests.contract.given import WORKER, change, let_its_lease_run_out
+from tests.contract.given import WORKER, change, let_its_lease_run_out, row
 from tests.contract.pointed import pointed
 from tests.eventually import eventually
 from tests.unit.celadon.jobs import SCRIPT, Hopeless
@@ -191,7 +192,7 @@ def test_a_departure_can_not_be_swallowed_by_the_jobs_own_except():
 
 
 @pytest.mark.parametrize("independent", [False, True])
-def test_a_job_that_can_not_go_on_for_lack_of_the_ledger_is_given_back_unburnt(independent):
+def test_a_job_that_can_not_go_on_for_lack_of_the_ledger_is_put_off_unburnt(independent):
     def away(own: Any) -> None:
         raise LedgerUnavailable("for a moment")
 
@@ -203,18 +204,63 @@ def test_a_job_that_can_not_go_on_for_lack_of_the_ledger_is_given_back_unburnt(i
 
     job_id = a_job(script)
 
-    assert run(job_id).state == State.QUEUED
-    assert found(job_id).attempt == 0
+    # Not at once: given back to the queue, it would come round and round while the ledger stumbles.
+    assert run(job_id).state == State.SCHEDULED
+    assert (found(job_id).attempt, outcomes(job_id)) == (0, [Outcome.INTERRUPTED])
+    assert 1 < (row(job_id).run_at - found(job_id).attempts[0].ended_at).total_seconds() < 5
 
 
-@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
-def test_an_interpreter_that_ends_under_a_job_gives_it_back(end):
-    job_id = a_job(fail(end()))
+def test_a_job_that_can_not_go_on_and_was_to_be_cancelled_is_cancelled():
+    def script(_: Steps) -> None:
+        change(job_id, cancel_requested=True)
+        raise LedgerUnavailable("for a moment")
+
+    job_id = a_job(script)
+
+    assert run(job_id).state == State.CANCELLED
+
+
+@pytest.mark.parametrize(("end", "draining"), [(SystemExit, True), (KeyboardInterrupt, False)])
+def test_an_interpreter_that_ends_under_a_job_gives_it_back(end, draining):
+    def script(_: Steps) -> None:
+        if draining:
+            drain.begin()
+        raise end
+
+    job_id = a_job(script)
 
     with pytest.raises(end):
         run(job_id)
 
     assert (found(job_id).state, outcomes(job_id)) == (State.QUEUED, [Outcome.INTERRUPTED])
+    assert found(job_id).attempt == 0
+
+
+def test_a_job_that_ends_the_interpreter_by_itself_has_failed_like_any_other():
+    job_id = a_job(fail(SystemExit("a command line tool in a job")))
+
+    states = []
+    for _ in range(3):
+        change(job_id, state=State.QUEUED)
+        states.append(run(job_id).state)
+
+    # Given back unburnt, it would run for ever.
+    assert states == [State.SCHEDULED, State.SCHEDULED, State.DEAD]
+    view = found(job_id)
+    assert view.error == {"kind": "SystemExit", "message": "a command line tool in a job"}
+    assert outcomes(job_id) == [Outcome.FAILED] * 3
+
+
+def test_a_result_that_the_ledger_will_not_have_is_a_failure_and_does_not_keep_the_claim(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise ValueError("the database will not have it")
+
+    monkeypatch.setattr(claims, "finish", refuse)
+    job_id = a_job(lambda _: "odd")
+
+    assert run(job_id).state == State.SCHEDULED
+    assert (found(job_id).error or {})["message"] == "the database will not have it"
+    assert outcomes(job_id) == [Outcome.FAILED]
 
 
 def test_what_can_not_be_claimed_says_why():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celadon import Permanent, Steps
-from celadon.errors import LostClaim, StepNameUsedTwice, StepsFailed
+from celadon.errors import LedgerUnavailable, LostClaim, StepNameUsedTwice, StepsFailed
 from celadon.keeper import Running
 from celadon.ledger import claims, marks
 from celadon.steps import idempotency_key
@@ -51,6 +51,14 @@ def test_arguments_are_handed_on(steps):
 
     assert steps.run("add", add, 1, b=2) == 3
     assert steps.run("mail", lambda a, *, key, b: [a, b, bool(key)], 1, b=2, outside=True) == [1, 2, True]
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_result_that_is_no_number_is_refused_for_good(steps, outside):
+    with pytest.raises(Permanent, match="'odd' returned float, which JSON can't hold"):
+        steps.run("odd", lambda *_, **__: float("nan"), outside=outside)
+
+    assert not steps.done("odd")
 
 
 @pytest.mark.parametrize("outside", [False, True])
@@ -120,6 +128,21 @@ def test_a_lost_claim_is_not_collected_with_the_errors_of_independent_steps(step
 
     with pytest.raises(LostClaim), steps.independent():
         steps.run("step", lambda own: pytest.fail("the step must not run"))
+
+
+def test_a_ledger_that_is_away_is_not_collected_with_the_errors_of_independent_steps(steps):
+    with pytest.raises(LedgerUnavailable), steps.independent():
+        steps.run("step", fail(LedgerUnavailable("for a moment")))
+        pytest.fail("the run can't go on")
+
+
+@pytest.mark.parametrize("name", ["", "s" * 201])
+@pytest.mark.parametrize("boundary", ["run", "sleep"])
+def test_a_step_name_has_1_to_200_characters(steps, run, boundary, name):
+    with pytest.raises(Permanent, match=f"1 to 200 characters; this one has {len(name)}"):
+        steps.run(name, lambda own: None) if boundary == "run" else steps.sleep(name, 1)
+
+    assert marks.step_views(run.claim.scope) == {}
 
 
 @pytest.mark.parametrize("sign", ["lost", "timed_out"])
