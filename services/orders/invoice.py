@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fpdf import FPDF
-from fpdf.enums import Align
 from sqlalchemy.orm import Session
 
 from services.orders.model import Invoice, get_order
 from services.orders.money import CURRENCY, money, percent
 from services.orders.view import OrderView, iso, view_of
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 # The font of the PDF standard needs no embedding and takes 3 ms, but knows Western European letters only.
 # For other names a font is embedded, which takes about 70 ms.
@@ -48,6 +50,9 @@ def stored(session: Session, order_id: str) -> Invoice | None:
 
 def render(order: OrderView) -> bytes:
     """The PDF. Everything in it comes from the order, its dates too."""
+    from fpdf import FPDF  # Loaded by those who render: it takes 20 MB, and Beat and the web never do.
+    from fpdf.enums import Align
+
     pdf = FPDF()
     pdf.set_creation_date(order.created_at)
     pdf.set_title(f"Invoice {order.invoice_number}")

@@ -7,6 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kombu.pools
@@ -59,6 +60,17 @@ def test_a_child_asks_the_ledger_over_a_connection_of_its_own(ledger):
     assert in_a_child(ask) == [True, 1, True]
     assert db.engine() is parents
     assert count(jobs) == 2
+
+
+def test_a_child_has_connections_in_reserve_of_its_own_and_its_first_thread_does_not_use_them(ledger):
+    with ThreadPoolExecutor(1, initializer=db.use_reserve) as pool:
+        parents = pool.submit(db.engine).result(10)
+        main = db.engine()
+        forked = pool.submit(lambda: in_a_child(lambda: [db.engine() in (parents, main), db._reserve is None]))
+
+        # Given a fork made by the very thread that is to use the reserve: its child has other work to do.
+        assert forked.result(30) == [False, True]
+        assert pool.submit(db.engine).result(10) is parents is not main
 
 
 def test_a_child_of_a_process_in_the_middle_of_a_transaction_does_not_disturb_it(ledger):
