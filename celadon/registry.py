@@ -177,8 +177,11 @@ def _check(name: str, function: Callable[..., Any], model: type[BaseModel], opti
         refuse(f"permanent={permanent!r}: a tuple of exception classes, for example (ValueError,)")
     if options["alert_after"] < 1:
         refuse(f"alert_after={options['alert_after']}: at least 1")
-    if options["keep_for"] < timedelta(0) or (options["keep_bytes"] or 0) < 0:
-        refuse(f"keep_for={options['keep_for']}, keep_bytes={options['keep_bytes']}: can't be negative")
+    for name_of, value in (("keep_for", options["keep_for"]), ("keep_dead_for", options["keep_dead_for"])):
+        if value is not None and value < timedelta(0):
+            refuse(f"{name_of}={value}: how long jobs are kept can't be negative")
+    if (options["keep_bytes"] or 0) < 0:
+        refuse(f"keep_bytes={options['keep_bytes']}: how many bytes are kept can't be negative")
     if options["keep"] < 0:
         refuse(f"keep={options['keep']}: how many completed jobs are kept can't be negative")
     if options["scope"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -87,12 +88,21 @@ class World:
             child.kill_group()
         self._workers.stop()
         self._submitters.stop()
+        self._kill_orphans()
         self.engine.dispose()
         self.proxy.stop()
         self.redis.thaw()
         self.redis.stop()
         if self._postgres is not None:
             self._postgres.remove()
+
+    def _kill_orphans(self) -> None:
+        """End what outlived its parents: jobs in quarantine, children of killed pools. They carry this run's folder."""
+        mark = f"\0FENCE_DIR={self.folder}\0".encode()
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in b"\0" + environ.read_bytes():
+                    os.kill(int(environ.parent.name), signal.SIGKILL)
 
     def writable(self) -> bool:
         """Whether the ledger takes a write now: a process that was stopped may hold SQLite's only write lock."""

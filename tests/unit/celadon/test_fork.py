@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import kombu.pools
 import pytest
+from sqlalchemy.exc import DatabaseError
 
 import celadon.redis
 from celadon import broker, deadline, inline, keeper, submit
 from celadon.app import app
+from celadon.errors import LedgerUnavailable
 from celadon.ledger import db
 from celadon.ledger.tables import jobs
 from celadon.ledger.writing import insert_job
 from celadon.redis import get_redis
 from tests.contract.given import a_claim, a_job, count, new_job, store
+from tests.contract.pointed import pointed
 from tests.eventually import eventually
 from tests.servers import RedisServer
 
@@ -82,6 +87,46 @@ def test_a_child_of_a_process_in_the_middle_of_a_transaction_does_not_disturb_it
 
     assert count(jobs) == 1
     assert store(new_job())[2]
+
+
+@pytest.mark.parametrize("file", ["no such folder/ledger.db", "no_database.db"])
+def test_a_connection_that_could_not_be_made_does_not_hold_up_a_fork(tmp_path, file):
+    (tmp_path / "no_database.db").write_text("This is no database. " * 100)
+
+    def ask_and_fork() -> float:
+        with pytest.raises((LedgerUnavailable, DatabaseError)):
+            count(jobs)
+        began = time.monotonic()
+        # Given a fork by another thread than that whose connection failed: one that forks does not wait for itself.
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(in_a_child, lambda: 7).result(PATIENCE_S) == 7
+        return time.monotonic() - began
+
+    with pointed(ledger_url=f"sqlite:///{tmp_path}/{file}"):
+        assert ask_and_fork() < 5
+
+
+def test_a_fork_waits_for_a_transaction_of_another_thread_and_the_child_can_write(ledger):
+    inside, go_on = Event(), Event()
+
+    def write() -> None:
+        with db.begin() as connection:
+            insert_job(connection, new_job())
+            inside.set()
+            go_on.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(write)
+        inside.wait(10)
+        forked = pool.submit(in_a_child, lambda: [count(jobs), store(new_job())[2]])
+        with pytest.raises(TimeoutError):
+            forked.result(0.3)
+        go_on.set()
+
+        # Forked before, it would take the parent's lock for one of its own, or wait for it for ever.
+        assert forked.result(PATIENCE_S) == [1, True]
+        writing.result(10)
+    assert count(jobs) == 2
 
 
 def test_a_childs_exit_does_not_close_the_parents_connections(broker_of_its_own: RedisServer):

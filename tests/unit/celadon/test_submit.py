@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 
 from celadon import Steps, Submitted, drain, find, inline, submit
-from celadon.errors import InvalidOption, InvalidPayload, PayloadTooLarge, Refused, UnknownJob, UnknownQueue
-from celadon.ledger import presence, switches
+from celadon.errors import (
+    InvalidOption,
+    InvalidPayload,
+    LedgerUnavailable,
+    PayloadTooLarge,
+    Refused,
+    UnknownJob,
+    UnknownQueue,
+)
+from celadon.ledger import claims, presence, switches
 from celadon.ledger.moving import queued_ids
 from celadon.ledger.presence import Worker
 from celadon.ledger.tables import jobs, keys
@@ -21,6 +29,7 @@ from tests.contract.given import a_claim, a_job, count, row
 from tests.contract.pointed import pointed
 from tests.eventually import eventually
 from tests.servers import RedisServer
+from tests.servers.process import free_port
 from tests.unit.celadon.jobs import RAN, SCRIPT
 
 pytestmark = pytest.mark.usefixtures("ledger")
@@ -155,13 +164,18 @@ def interrupted(steps: Steps) -> None:
     steps.check()
 
 
+def without_the_ledger(steps: Steps) -> None:
+    raise LedgerUnavailable("for a moment")
+
+
 @pytest.mark.parametrize(
     ("script", "state"),
     [
         (lambda steps: steps.sleep("nap", 3600), State.SCHEDULED),
         (interrupted, State.QUEUED),
+        (without_the_ledger, State.SCHEDULED),
     ],
-    ids=["asleep", "interrupted"],
+    ids=["asleep", "interrupted", "without the ledger"],
 )
 def test_an_inline_run_that_could_not_be_finished_here_is_deferred(script, state):
     SCRIPT.append(script)
@@ -170,6 +184,8 @@ def test_an_inline_run_that_could_not_be_finished_here_is_deferred(script, state
 
     assert (receipt.outcome, row(receipt.job_id).state) == (Submitted.DEFERRED, state)
     assert "begun inline" in (receipt.reason or "")
+    assert "failed" not in (receipt.reason or "")
+    assert row(receipt.job_id).attempt == 0
 
 
 def test_no_more_inline_runs_than_allowed_are_under_way_in_one_process(ledger):
@@ -264,6 +280,36 @@ def picked_up_by(worker: str, *, heard: bool) -> Thread:
 
 def queued() -> list[str]:
     return queued_ids(["default"], ["unit.inline"], 1)
+
+
+def test_confirmed_and_picked_up_says_by_whom_with_the_rendezvous_away(ledger, redis_server):
+    a_worker()
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    redis_server.wipe()
+    with pointed(ledger_url=ledger, use_broker="true", broker_url=redis_server.url, redis_url=away, confirm_ms=500):
+        worker = picked_up_by("host:boot:7", heard=True)
+
+        # The worker gets its time, and the row is looked at: falling back at once would run it here.
+        receipt = submit("unit.inline", {"word": "x"}, confirm=True)
+        worker.join(10)
+
+    assert (receipt.outcome, receipt.by, RAN) == (Submitted.PICKED_UP, "host:boot:7", [])
+
+
+def test_confirmed_and_over_before_anybody_heard_of_it_is_picked_up_too(with_broker):
+    a_worker()
+
+    def quick() -> None:
+        job_id: Any = eventually("the job is stored", lambda: next(iter(queued()), None), within=5)
+        claims.finish(a_claim(job_id, worker="host:boot:7"), "done")
+
+    worker = Thread(target=quick)
+    worker.start()
+    with pointed(confirm_ms=500):
+        receipt = submit("unit.inline", {"word": "x"}, confirm=True)
+        worker.join(10)
+
+    assert (receipt.outcome, receipt.by, RAN) == (Submitted.PICKED_UP, "host:boot:7", [])
 
 
 @pytest.mark.parametrize("heard", [True, False], ids=["heard", "not heard, but the row says so"])

@@ -1,0 +1,12 @@
+"""The operator's file of the processes that these tests start: the project's own, with the tests' jobs."""
+
+from __future__ import annotations
+
+import celeryconfig as project
+
+globals().update({name: value for name, value in vars(project).items() if not name.startswith("_")})
+
+imports = ("tests.unit.celadon.jobs",)
+migrations = ()
+# Three seconds of the grace are the worker's own, so that half a second is left to a job that hangs.
+lanes = {**project.lanes, "default": {**project.lanes["default"], "grace_s": 3.5}}

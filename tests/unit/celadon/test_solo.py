@@ -1,0 +1,189 @@
+"""Jobs alone in processes of their own, with a real launcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celadon import JobView, drain, find
+from celadon.queues import lane
+from celadon.states import Outcome, State
+from celadon.worker import post
+from celadon.worker.solo import Solos
+from tests.contract.given import a_job, change, row
+from tests.eventually import eventually
+
+START_S = 20  # A launcher loads everything before it takes its first job.
+
+
+@pytest.fixture(scope="module")
+def _launched(_ledger_of_the_module: str) -> Iterator[Solos]:
+    """What a worker of the default lane, here of two slots, has for its jobs in quarantine."""
+    made = Solos()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELERY_CONFIG_MODULE", "tests.unit.celadon.operators")
+        patch.setattr(post, "_post", post.Post(lane=replace(lane("default"), concurrency=2), boot="host:boot"))
+        yield made
+        end(made)
+
+
+@pytest.fixture
+def solos(_launched: Solos, ledger: str, tmp_path: Path) -> Iterator[Solos]:
+    """The same for every test, since starting a launcher takes a second; each test leaves it idle."""
+    yield _launched
+    drain.reset()
+    (tmp_path / "go on").touch()
+    eventually("nothing runs any more", lambda: len(_launched) == 0)
+
+
+def end(solos: Solos) -> None:
+    """Let go of the launcher, as a worker does that dies."""
+    launcher = solos._launcher
+    if launcher is not None and launcher.stdin is not None:
+        launcher.stdin.close()
+        launcher.wait(10)
+
+
+def quarantined(do: str, folder: Path) -> str:
+    name, payload = ("unit.short", {}) if do == "short" else ("unit.alone", {"do": do})
+    job_id = a_job(name, payload={**payload, "folder": str(folder)})
+    change(job_id, quarantine=True)
+    return job_id
+
+
+def begun(solos: Solos, do: str, folder: Path) -> str:
+    """A job that is under way in its process."""
+    job_id = quarantined(do, folder)
+    assert solos.run(job_id)
+    eventually("it has begun", (folder / f"{do}.begun").exists, within=START_S)
+    return job_id
+
+
+def over(solos: Solos, job_id: str) -> JobView:
+    eventually("its end is reported", lambda: job_id not in solos._under_way, within=START_S)
+    view = find(job_id)
+    assert view is not None
+    return view
+
+
+def outcomes(view: JobView) -> list[Any]:
+    return [attempt.outcome for attempt in view.attempts]
+
+
+def test_each_job_runs_in_a_process_of_its_own_made_by_one_launcher(solos, tmp_path):
+    views = [over(solos, begun(solos, "tell", tmp_path)) for _ in range(2)]
+
+    assert [view.state for view in views] == [State.SUCCEEDED, State.SUCCEEDED]
+    results: list[Any] = [view.result for view in views]
+    (first, one), (second, other) = results
+    assert one == other == solos._launcher.pid
+    assert len({first, second, one, os.getpid()}) == 4
+    assert [view.claimed_by for view in views] == [f"host:boot:{first}", f"host:boot:{second}"]
+
+
+def test_a_job_that_kills_its_process_is_blamed_at_once_and_harms_no_other(solos, tmp_path):
+    other = begun(solos, "hang", tmp_path)
+
+    view = over(solos, begun(solos, "die", tmp_path))
+
+    # Nobody waited for its lease.
+    assert (view.state, outcomes(view)) == (State.QUEUED, [Outcome.CRASHED])
+    assert (row(view.id).crashes, row(view.id).quarantine, row(view.id).attempt) == (1, True, 0)
+    assert row(other).state == State.RUNNING
+    (tmp_path / "go on").touch()
+    assert over(solos, other).state == State.SUCCEEDED
+
+
+def test_a_job_reads_nothing_of_what_is_meant_for_the_launcher(solos, tmp_path):
+    other = quarantined("tell", tmp_path)
+    reading = quarantined("read", tmp_path)
+
+    assert solos.run(reading)
+    assert solos.run(other)
+
+    assert over(solos, reading).result == ""
+    assert over(solos, other).state == State.SUCCEEDED
+
+
+def test_a_job_is_begun_once_and_no_more_of_them_than_the_lane_has_slots(solos, tmp_path):
+    first, second = begun(solos, "hang", tmp_path), begun(solos, "loop", tmp_path)
+    third = quarantined("tell", tmp_path)
+
+    assert [solos.run(job_id) for job_id in (first, second, third)] == [False, False, False]
+    assert len(solos) == 2
+    assert row(third).state == State.QUEUED
+
+    (tmp_path / "go on").touch()
+    for job_id in (first, second):
+        over(solos, job_id)
+    assert solos.run(third)
+    assert over(solos, third).state == State.SUCCEEDED
+
+
+def test_a_stopping_worker_begins_none(solos, tmp_path):
+    job_id = quarantined("tell", tmp_path)
+    drain.begin()
+
+    assert not solos.run(job_id)
+
+    assert (len(solos), row(job_id).state) == (0, State.QUEUED)
+
+
+@pytest.mark.parametrize("do", ["loop", "hang"])
+def test_a_stopping_worker_gets_its_jobs_back_unburnt_before_the_grace_is_over(solos, tmp_path, do):
+    job_id = begun(solos, do, tmp_path)
+
+    began = time.monotonic()
+    solos.stop()
+    view = over(solos, job_id)
+
+    assert time.monotonic() - began < 3
+    assert (view.state, view.attempt, outcomes(view)) == (State.QUEUED, 0, [Outcome.INTERRUPTED])
+    assert row(job_id).crashes == 0
+
+
+def test_a_job_out_of_time_departs_and_its_process_is_gone(solos, tmp_path):
+    job_id = begun(solos, "short", tmp_path)
+
+    view = over(solos, job_id)
+
+    assert (view.state, view.attempt, outcomes(view)) == (State.SCHEDULED, 1, [Outcome.TIMED_OUT])
+    assert row(job_id).crashes == 0
+    pid = int((tmp_path / "short.begun").read_text())
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_launcher_that_was_killed_is_replaced(solos, tmp_path):
+    job_id = begun(solos, "hang", tmp_path)
+    killed = solos._launcher
+    killed.send_signal(signal.SIGKILL)
+
+    # Its word is gone with it; the job itself goes on, and its row says so.
+    eventually("the worker hears of it", lambda: len(solos) == 0)
+    assert row(job_id).state == State.RUNNING
+    (tmp_path / "go on").touch()
+
+    view = over(solos, begun(solos, "tell", tmp_path))
+    assert view.state == State.SUCCEEDED
+    assert solos._launcher is not killed
+    eventually("the first has ended by itself", lambda: row(job_id).state == State.SUCCEEDED)
+
+
+@pytest.mark.usefixtures("solos")
+def test_jobs_of_a_worker_that_died_end_at_their_next_step_and_so_does_the_launcher(tmp_path):
+    orphaned = Solos()
+    job_id = begun(orphaned, "loop", tmp_path)
+
+    end(orphaned)
+
+    assert orphaned._launcher is not None
+    assert orphaned._launcher.returncode == 0
+    eventually("the job is given back", lambda: row(job_id).state == State.QUEUED)
+    assert row(job_id).attempt == 0
