@@ -61,6 +61,7 @@ _FREE = and_(
     ~paused(),
     or_(jobs.c.quarantine.is_(False), bindparam("b_alone", type_=Boolean).is_(True)),
 )
+_OF_CLAIM = ["epoch", "name", "queue", "payload", "scope", "attempt", "max_attempts", "tenant", "trace", "claimed_at"]
 _CLAIM = (
     update(jobs)
     .where(_FREE)
@@ -74,15 +75,8 @@ _CLAIM = (
         claimed_at=at(),
         started_at=func.coalesce(jobs.c.started_at, at()),
     )
-    .returning(
-        *(
-            jobs.c[name]
-            for name in (
-                "epoch", "name", "queue", "payload", "scope", "attempt", "max_attempts", "tenant", "trace", "claimed_at"
-            )
-        )
-    )
-)  # fmt: skip
+    .returning(*(jobs.c[name] for name in _OF_CLAIM))
+)
 _FENCE = update(jobs).where(MINE).values(lease_until=at(_LEASE)).returning(jobs.c.cancel_requested)
 
 
@@ -102,21 +96,8 @@ def claim(job_id: str, *, worker: str, engine: str, lease_s: float, alone: bool 
         ).one_or_none()
     if row is None:
         return None
-    return Claim(
-        job_id=job_id,
-        epoch=row.epoch,
-        name=row.name,
-        queue=row.queue,
-        payload=row.payload,
-        scope=row.scope or job_id,
-        attempt=row.attempt,
-        max_attempts=row.max_attempts,
-        worker=worker,
-        engine=engine,
-        claimed_at=row.claimed_at,
-        tenant=row.tenant,
-        trace=row.trace,
-    )
+    facts = {**row._mapping, "scope": row.scope or job_id}
+    return Claim(job_id=job_id, worker=worker, engine=engine, **facts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import (
@@ -49,24 +50,11 @@ def paused() -> Any:
 # The statements of the busy paths are built once: building one costs more than running it.
 _STATE: Any = bindparam("b_state", type_=String)
 _NEW_QUEUED = State.QUEUED.value == _STATE
+_PLAIN = ["id", "name", "queue", "payload", "size", "priority", "tenant", "scope", "trace", "max_attempts"]
 _INSERT = (
     insert(jobs)
     .values(
-        **{
-            name: bindparam(f"b_{name}", type_=jobs.c[name].type)
-            for name in (
-                "id",
-                "name",
-                "queue",
-                "payload",
-                "size",
-                "priority",
-                "tenant",
-                "scope",
-                "trace",
-                "max_attempts",
-            )
-        },
+        **{name: bindparam(f"b_{name}", type_=jobs.c[name].type) for name in _PLAIN},
         schedule=bindparam("b_schedule", type_=jobs.c.schedule.type),
         due=bindparam("b_due", type_=jobs.c.due.type),
         created_at=at(),
@@ -108,15 +96,9 @@ def insert_job(connection: Connection, new: NewJob) -> tuple[str, State, bool]:
         if first is not None:
             state = connection.execute(select(jobs.c.state).where(jobs.c.id == first)).scalar()
             return first, State(state) if state else State.SUCCEEDED, False
-    facts = {f"b_{name}": getattr(new, name) for name in _FROM_NEW}
+    facts = {f"b_{field.name}": getattr(new, field.name) for field in fields(new)}
     stored = connection.execute(_INSERT, {**facts, "b_resend_after_s": settings().resend_after_s}).scalar_one()
     return new.id, State(stored), True
-
-
-_FROM_NEW = (
-    "id", "name", "queue", "state", "payload", "size", "priority", "tenant", "scope", "trace", "max_attempts",
-    "schedule", "due", "expires_in_s", "delay_s", "run_at",
-)  # fmt: skip
 
 
 def _take_key(connection: Connection, new: NewJob) -> str | None:
