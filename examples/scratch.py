@@ -32,5 +32,5 @@ def run_what_is_due() -> None:
     """What Beat and the workers do all the time, done once: due jobs are queued, queued jobs are run."""
     moving.promote()
     for queue in (queue for lane in lanes().values() for queue in lane.queues):
-        for job_id, _ in moving.queued_ids([queue], registry.known(), limit=100):
+        for job_id in moving.queued_ids([queue], registry.known(), limit=100):
             run_inline(job_id, queue)

@@ -20,6 +20,7 @@ from celadon.ledger.tables import schedules as table
 from celadon.states import State
 from tests.contract.given import a_job, change, count, row
 from tests.contract.pointed import pointed
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -173,6 +174,7 @@ def scheduler(declare: Any) -> Iterator[beat.LedgerScheduler]:
     made = beat.LedgerScheduler(app=app.app)
     yield made
     made.close()
+    eventually("its chores aside are over", lambda: not any(one.locked() for one in made._chores._aside.values()))
 
 
 def test_one_tick_syncs_fires_and_promotes(scheduler):
@@ -221,7 +223,8 @@ def test_a_scheduler_is_stopped_in_the_midst_of_a_transaction_without_a_word_to_
     asked: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        asked.append(statement)
+        if threading.current_thread() is threading.main_thread():
+            asked.append(statement)
 
     # Celery stops Beat in a signal handler: whatever this thread was doing, it is still in the middle of it.
     with begin() as connection:

@@ -143,9 +143,11 @@ def test_silent_workers_alone_never_pause_it(clock):
 
 
 @pytest.fixture
-def all_chores() -> Chores:
-    """All chores, with a sender that is never started."""
-    return Chores(Sender())
+def all_chores() -> Iterator[Chores]:
+    """All chores, with a sender that is never started; none goes on into the next test."""
+    made = Chores(Sender())
+    yield made
+    eventually("the chores aside are over", lambda: not any(one.locked() for one in made._aside.values()))
 
 
 def test_parked_jobs_go_on_when_a_worker_that_knows_them_is_alive(all_chores):
