@@ -26,7 +26,7 @@ def test_a_producer_shares_one_redis_client_and_few_connections(platform: Warm, 
         call.submit("live.echo", f"{name}-{n}", confirm=True)
     assert call.ask("redis_clients_made") == 1
     more = clients(platform) - before
-    assert more["celadon"] == 1, "the shared client of a process with one thread holds one connection"
+    assert 1 <= more["celadon"] <= 2, "one connection for its one thread, another if the broker was probed meanwhile"
     assert sum(more.values()) <= 4
     call.stop()
 
