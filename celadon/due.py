@@ -34,6 +34,12 @@ def latest(rule: Mapping[str, Any], first: datetime, now: datetime) -> datetime:
         every = timedelta(seconds=rule["every_s"])
         return first + (now - first) // every * every
     due = first
+    # From as near to now as a due time is found, so that a long absence is not walked through minute by minute.
+    for back_s in (3600, 86400, 31 * 86400, 366 * 86400):
+        near = now - timedelta(seconds=back_s)
+        if near > first and (candidate := following(rule, near)) <= now:
+            due = candidate
+            break
     while (after := following(rule, due)) <= now:
         due = after
     return due

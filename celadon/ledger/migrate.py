@@ -48,7 +48,7 @@ def config(package: str, connection: Connection) -> Config:
     made = Config()
     made.set_main_option("script_location", str(here))
     made.set_main_option("version_locations", str(versions))
-    made.set_main_option("version_path_separator", "newline")
+    made.set_main_option("path_separator", "newline")
     made.attributes["connection"] = connection
     made.attributes["version_table"] = f"{package.split('.')[0]}_version"
     return made

@@ -76,11 +76,12 @@ class Solos:
             command = [sys.executable, "-m", "celadon.worker.solo", here.lane.name, here.boot, str(writing)]
             self._launcher = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(writing,))
             os.close(writing)
-            hear = threading.Thread(target=self._hear, args=(os.fdopen(reading),), name="celadon-solos", daemon=True)
-            hear.start()
+            self._under_way.clear()  # The old launcher is gone, and with it the word of what it had begun.
+            arguments = (self._launcher, os.fdopen(reading))
+            threading.Thread(target=self._hear, args=arguments, name="celadon-solos", daemon=True).start()
         return self._launcher
 
-    def _hear(self, reports: IO[str]) -> None:
+    def _hear(self, launcher: subprocess.Popen[bytes], reports: IO[str]) -> None:
         """Each line is `JOB_ID PID EXIT_CODE` of a process that has ended."""
         for line in reports:
             job_id, pid, code = line.split()
@@ -93,7 +94,8 @@ class Solos:
             with self._lock:
                 self._under_way.discard(job_id)
         with self._lock:
-            self._under_way.clear()  # The launcher is gone, and with it the word of what it had begun.
+            if self._launcher is launcher:
+                self._under_way.clear()
 
 
 solos = Solos()
