@@ -122,7 +122,9 @@ def main() -> None:
                 caller, _ = door.accept()
                 with caller:
                     words, fds, _, _ = socket.recv_fds(caller, 65536, 2)
-                    fork(json.loads(words), caller.fileno(), fds)
+                    if words:  # Nothing: the worker was killed while it asked.
+                        with contextlib.suppress(BrokenPipeError):  # It was killed before it heard the answer.
+                            fork(json.loads(words), caller.fileno(), fds)
                 for fd in fds:
                     os.close(fd)
         if orders in ready:
