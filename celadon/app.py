@@ -8,6 +8,8 @@ from typing import Any
 
 import kombu.pools
 from celery import Celery
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from celadon.settings import settings
 
@@ -17,6 +19,18 @@ if "" not in sys.path and os.getcwd() not in sys.path:
 
 app = Celery("celadon")
 app.config_from_object(settings().celery_config_module)
+
+
+def ask_sentinels_once(options: dict[str, Any]) -> dict[str, Any]:
+    """Transport options under which Sentinels that are away cost no more than a time-out, instead of retries."""
+    if not settings().broker_url.startswith("sentinel"):
+        return options
+    limits = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout") if name in options}
+    return {**options, "sentinel_kwargs": {**limits, "retry": Retry(NoBackoff(), 0)}}
+
+
+if settings().broker_url.startswith("sentinel"):
+    app.conf.broker_transport_options = ask_sentinels_once(dict(app.conf.broker_transport_options))
 
 
 def load() -> None:
@@ -42,7 +56,7 @@ def patient(lane: Any = None) -> None:
             "client_name": f"celadon-{lane.name}",
         }
     app.conf.update(
-        broker_transport_options=options,
+        broker_transport_options=ask_sentinels_once(options),
         broker_connection_timeout=5,
         broker_pool_acquire_timeout=10,
     )

@@ -135,7 +135,7 @@ def _judge(error: BaseException) -> tuple[str, bool, bool]:
         if isinstance(cause, redis.ResponseError):
             return f"refused by the broker: {text}", False, True  # Full or read-only: it is there, and of no use.
         cause = cause.__cause__ or cause.__context__
-    return f"{type(error).__name__}: {error}", True, True
+    return f"{type(error).__name__}: {str(error)[:200]}", True, True
 
 
 def reachable() -> bool:

@@ -70,7 +70,10 @@ def _by_sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
     """`sentinel://host:port;sentinel://host:port/0`, as kombu writes it."""
     parts = [urlsplit(part) for part in url.split(";")]
     hosts = [(part.hostname or "127.0.0.1", part.port or 26379) for part in parts]
-    sentinel = Sentinel(hosts, sentinel_kwargs={"socket_timeout": READ_S, "socket_connect_timeout": CONNECT_S})
+    sentinel = Sentinel(
+        hosts,
+        sentinel_kwargs={"socket_timeout": READ_S, "socket_connect_timeout": CONNECT_S, "retry": Retry(NoBackoff(), 0)},
+    )
     db = int((parts[-1].path or "/0").lstrip("/") or 0)
     master: redis.Redis = sentinel.master_for(
         settings().broker_sentinel_master, db=db, password=parts[-1].password, **options
