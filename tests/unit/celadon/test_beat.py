@@ -164,8 +164,10 @@ def test_a_scheduler_begins_while_the_ledger_is_away(declare):
 
     with pointed(ledger_url="sqlite:////no/such/folder/x.db"):
         made = beat.LedgerScheduler(app=app.app)
-        made.tick()
+        pause_s = made.tick()
         made.close()
+
+    assert pause_s > 0, "it waits for the ledger, and neither ends nor spins"
 
 
 @pytest.fixture
