@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
 CODE := $(wildcard celeryconfig.py celadon services tasks web deploy docs examples benchmarks tests)
-SUITES := $(wildcard tests/unit tests/contract tests/live tests/fence)
+SUITES := $(wildcard tests/unit tests/contract tests/chart tests/live tests/browser tests/fence)
 SEED ?= 1
 RUNS ?= 10
 

@@ -61,9 +61,22 @@ class Settings(BaseSettings):
     web_bind: str = Field("127.0.0.1:8000", description="Where `celadon web` listens.")
     web_workers: int = Field(2, ge=1, description="Web processes.")
     web_threads: int = Field(8, ge=1, description="Threads per web process.")
-    secret_key: str = Field(
-        "", description="Signs the shop's cookies; empty: a random one per start (one web process only)."
+    secret_key: str = Field("", description="Signs the shop's cookies; empty: a random one per start of `celadon web`.")
+
+    api_rate: int = Field(600, ge=0, description="Requests a minute an API key may make; 0: as many as it likes.")
+    api_max_bulk_bytes: int = Field(
+        8 * 1024 * 1024, gt=0, description="Largest body of a bulk submission over HTTP, bytes."
     )
+
+    metrics_bind: str = Field(
+        "", description="Where this process serves Prometheus metrics, HOST:PORT; empty: nowhere."
+    )
+    heartbeat_file: str = Field(
+        "", description="File that a living worker or scheduler touches every few seconds, for probes; empty: none."
+    )
+    sentry_dsn: str = Field("", description="Where errors and monitors are sent to; empty: nowhere.")
+    sentry_environment: str = Field("production", description="The environment that Sentry shows.")
+    sentry_traces_sample_rate: float = Field(0.0, ge=0, le=1, description="Share of requests and jobs that are traced.")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="`console` for people, `json` for machines.")

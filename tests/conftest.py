@@ -28,7 +28,7 @@ def need(make: Callable[[], S]) -> S:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`-m "not live and not fence"` leaves out what starts whole deployments."""
     for item in items:
-        for folder in ("live", "fence"):
+        for folder in ("live", "browser", "fence"):
             if Path(__file__).parent / folder in item.path.parents:
                 item.add_marker(folder)
 

@@ -51,7 +51,7 @@ def test_the_wheel_asks_for_the_same_ranges_as_the_requirements() -> None:
     runtime = wanted("requirements")
     assert {package: runtime.get(package) for package in ranges} == ranges
     # What only the shop uses is no business of the platform's wheel.
-    assert set(runtime) - set(ranges) == {"fpdf2"}
+    assert set(runtime) - set(ranges) == {"fpdf2", "flask-wtf", "limits"}
 
 
 def test_the_packages_the_deployment_card_names_are_named() -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import cache
-from threading import BoundedSemaphore
 
 from flask import Response, abort, jsonify, request
 
 from celadon import find, wait
-from celadon.settings import settings
 from services.orders.errors import Problem
 from web.problems import invalid
+from web.streams import holders
 
 MAX_WAIT_S = 30.0  # Below the time-outs of common proxies.
 MAX_ID = 64  # Characters; the column's width.
@@ -31,18 +29,13 @@ def one(job_id: str) -> Response:
         return invalid([Problem(field="wait", message="Seconds to wait, a number from 0 on.")])
     if len(job_id) > MAX_ID or not job_id.isprintable():
         abort(404, "There is no such job.")
-    if seconds and _waiters().acquire(blocking=False):
+    if seconds and holders().acquire(blocking=False):
         try:
             job = wait(job_id, min(seconds, MAX_WAIT_S))
         finally:
-            _waiters().release()
+            holders().release()
     else:
         job = find(job_id)
     if job is None:
         abort(404, f"There is no job {job_id}; finished jobs are kept for a while only.")
     return jsonify(job.as_dict())
-
-
-@cache
-def _waiters() -> BoundedSemaphore:
-    return BoundedSemaphore(max(1, settings().web_threads // 2))
