@@ -1,8 +1,8 @@
 """Server-sent events: what is watched is told as it changes, until it changes no more.
 
 Policy, in this one place: a stream holds one thread, so at most half of a process's threads stream or wait (the others
-answer requests); a further client gets 503 and polls. A stream ends after MAX_S, and the browser comes back by itself with
-the id of what it saw last. A ledger that is away ends the stream too; the client comes back.
+answer requests); a further client gets 503 and polls. A stream ends after MAX_S, and the browser comes back by itself
+with the id of what it saw last. A ledger that is away ends the stream too; the client comes back.
 """
 
 from __future__ import annotations
