@@ -41,7 +41,7 @@ class PayloadTooLarge(CeladonError):
 
 
 class InvalidOption(CeladonError):
-    """An option of submit has a value that can't be meant."""
+    """An option has a value that can't be meant."""
 
 
 class KeyConflict(CeladonError):
@@ -68,6 +68,10 @@ class UnknownJobId(CeladonError):
     """There is no job of that id."""
 
     job_id: str
+
+
+class UnknownApiKey(CeladonError):
+    """There is no API key of that id."""
 
 
 class NotAllowed(CeladonError):

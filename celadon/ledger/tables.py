@@ -246,3 +246,16 @@ audit = Table(
     Column("subject", NAME, nullable=False),
     Column("detail", JSON),
 )
+
+# Keys of programs that ask over HTTP. Whose secret is lost makes a new one: here is only its hash.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", NAME, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("last_used_at", Instant),  # Written at most once a minute.
+    Column("revoked_at", Instant),
+)

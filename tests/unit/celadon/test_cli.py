@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from celadon import find, submit
 from celadon.cli import main
-from celadon.ledger import claims, switches
+from celadon.ledger import apikeys, claims, switches
 from celadon.states import State
 from tests.contract.given import FAILURE, a_claim, a_job_that_is, row
 from tests.contract.pointed import pointed
@@ -154,3 +154,29 @@ def test_a_dead_jobs_error_can_be_read():
 
     assert told["error"] == {"kind": "ValueError", "message": "no"}
     assert told["attempts"][0]["error"] == "Traceback: no"
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_key_is_printed_alone_then_listed_without_its_secret_and_revoked():
+    text = celadon("keys", "create", "the shop", "--scope", "read", "--scope", "produce").output
+
+    key = apikeys.verify(text.removesuffix("\n"))
+    assert key is not None
+    assert celadon("keys", "list").output.startswith(f"{key.id}  produce,read  the shop  used 20")
+    assert celadon("keys", "revoke", key.id).output == f"{key.id}: revoked\n"
+    listed = celadon("keys", "list").output
+    assert "  revoked 20" in listed
+    assert text.split("_")[2].strip() not in listed
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("create", "x", "--scope", "write"), "Error: scopes=['write']: one or more of produce, read, operate"),
+        (("create", "x"), "Missing option '--scope'"),
+        (("revoke", "nobody"), "Error: There is no API key 'nobody'"),
+    ],
+)
+def test_a_key_that_can_not_be_is_told_in_one_sentence(words, told):
+    assert told in refused("keys", *words)
