@@ -14,8 +14,6 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-HOST = "127.0.0.1"
-
 
 class Keeper:
     """Writes each accepted message to `folder` as `00001.eml`, `00002.eml` and so on, as they arrive."""
@@ -35,25 +33,26 @@ class Keeper:
         return "250 kept"
 
 
-async def serve(port: int, folder: Path) -> None:
-    """Accept mail on the loopback address until SIGTERM or SIGINT."""
+async def serve(host: str, port: int, folder: Path) -> None:
+    """Accept mail until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     keeper = Keeper(folder)
-    server = await loop.create_server(lambda: SMTP(keeper, hostname="mail.localhost"), HOST, port)
-    print(f"keeping mail for smtp://{HOST}:{port} in {folder}", flush=True)
+    server = await loop.create_server(lambda: SMTP(keeper, hostname="mail.localhost"), host, port)
+    print(f"keeping mail for smtp://{host}:{port} in {folder}", flush=True)
     await stop.wait()
     server.close()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.mailsink", description=__doc__)
-    parser.add_argument("--port", type=int, default=1025, help="port on the loopback address (default 1025)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (the loopback address)")
+    parser.add_argument("--port", type=int, default=1025, help="port to listen on (1025)")
     parser.add_argument("--folder", type=Path, default=Path("run/mail"), help="where messages go (run/mail)")
     options = parser.parse_args()
-    asyncio.run(serve(options.port, options.folder))
+    asyncio.run(serve(options.host, options.port, options.folder))
 
 
 if __name__ == "__main__":
