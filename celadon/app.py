@@ -8,16 +8,29 @@ from typing import Any
 
 import kombu.pools
 from celery import Celery
+from celery.loaders.app import AppLoader
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from celadon import defaults
+from celadon.queues import operators_file
 from celadon.settings import settings
 
 # The operator's file and the modules it names stand in the folder the process is started from.
 if "" not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
 
-app = Celery("celadon")
+
+class Loader(AppLoader):  # type: ignore[misc]
+    """Reads the operator's file, over the platform's defaults."""
+
+    def config_from_object(self, obj: object, silent: bool = False) -> bool:
+        # By the platform's own reader, whatever `obj` is: a file that is missing is told in the same words everywhere.
+        told = {name: value for name, value in vars(operators_file()).items() if not name.startswith("_")}
+        return bool(super().config_from_object({**defaults.celery(), **told}, silent))
+
+
+app = Celery("celadon", loader=Loader)
 app.config_from_object(settings().celery_config_module)
 
 
@@ -44,9 +57,7 @@ def patient(lane: Any = None) -> None:
     lane: gives the broker's book of unacknowledged messages a name of its own, so that the lanes' visibility
     timeouts do not mix.
     """
-    from celadon.queues import operators_file
-
-    options = dict(getattr(operators_file(), "patient_transport_options", {}))
+    options = dict(getattr(operators_file(), "patient_transport_options", defaults.patient_transport_options()))
     if lane is not None:
         options |= {
             "visibility_timeout": lane.visibility_s,

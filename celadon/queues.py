@@ -15,6 +15,7 @@ from celadon.settings import settings
 
 POOLS = ("threads", "prefork")
 FALLBACKS = ("inline", "defer", "refuse")
+DEFAULT = "default"  # The queue of jobs that neither name one nor have a route, unless task_default_queue says another.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,4 +110,4 @@ def queue_for(name: str, *, declared: str | None, delayed: bool) -> str:
     for pattern, route in getattr(operators_file(), "task_routes", {}).items():
         if fnmatch.fnmatch(name, pattern):
             return str(route["queue"])
-    return str(getattr(operators_file(), "task_default_queue", "default"))
+    return str(getattr(operators_file(), "task_default_queue", DEFAULT))

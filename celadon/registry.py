@@ -111,7 +111,14 @@ def declare(name: str, function: Callable[..., Any], **options: Any) -> Definiti
 
 
 def get(name: str) -> Definition:
-    """The declaration of a job. Raises UnknownJob, with the nearest name."""
+    """The declaration of a job. Raises UnknownJob, with the nearest name.
+
+    A process that has not imported its jobs yet does so at the first name that it does not know.
+    """
+    if name not in _definitions:
+        from celadon.app import load
+
+        load()
     try:
         return _definitions[name]
     except KeyError:
@@ -148,15 +155,19 @@ def _model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
     )
 
 
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether both are one function of a module that was imported twice: again, or under the name `__main__` too."""
+    if one.__qualname__ != other.__qualname__:
+        return False
+    return one.__module__ == other.__module__ or inspect.getsourcefile(one) == inspect.getsourcefile(other)
+
+
 def _check(name: str, function: Callable[..., Any], model: type[BaseModel], options: Mapping[str, Any]) -> None:
     def refuse(what: str) -> NoReturn:
         raise DeclarationError(f"Job {name!r}: {what}")
 
     other = _definitions.get(name)
-    if other is not None and (other.function.__module__, other.function.__qualname__) != (
-        function.__module__,
-        function.__qualname__,
-    ):
+    if other is not None and not _same(other.function, function):
         refuse(f"is declared twice, in {other.function.__module__} and {function.__module__}; give one another name")
     if not name or len(name) > 200:
         refuse("a name has 1 to 200 characters")

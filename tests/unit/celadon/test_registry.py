@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -113,6 +115,24 @@ def test_one_name_is_one_job_but_a_module_may_be_imported_again():
 
     with pytest.raises(DeclarationError, match="is declared twice, in .*; give one another name"):
         declared(other)
+
+
+def test_a_script_that_is_run_may_be_imported_by_its_name_too(tmp_path):
+    script = tmp_path / "script_with_a_job.py"
+    script.write_text("from celadon import job\n\n\n@job('unit.paint')\ndef paint(wall: str) -> None: ...\n")
+    runpy.run_path(str(script), run_name="__main__")
+
+    runpy.run_path(str(script), run_name="script_with_a_job")
+
+    assert registry.get("unit.paint").function.__module__ == "script_with_a_job"
+
+
+def test_the_modules_of_jobs_are_imported_at_the_first_name_that_is_not_known(monkeypatch):
+    monkeypatch.setattr(registry, "_definitions", {})
+    for module in app.conf.imports:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    assert registry.get("orders.process").name == "orders.process"
 
 
 def test_an_unknown_name_is_told_with_the_nearest_one():
