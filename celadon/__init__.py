@@ -17,7 +17,8 @@ from celadon import errors
 
 if TYPE_CHECKING:
     from celadon.errors import Permanent
-    from celadon.jobs import JobView, Receipt, StepView, Submitted
+    from celadon.jobs import JobSummary, JobView, Receipt, StepView, Submitted
+from celadon.ledger.listing import JobPage, list_jobs
     from celadon.ledger.looking import find, wait
     from celadon.ledger.marks import step_views
     from celadon.ledger.operating import cancel, replay
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from celadon.task import job
 
 __all__ = [
+    "JobPage",
+    "JobSummary",
     "JobView",
     "Permanent",
     "Receipt",
@@ -38,6 +41,7 @@ __all__ = [
     "errors",
     "find",
     "job",
+    "list_jobs",
     "replay",
     "step_views",
     "submit",

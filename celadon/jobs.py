@@ -154,7 +154,7 @@ class JobView:
     started_at: datetime | None
     finished_at: datetime | None
     result: Any
-    error: Mapping[str, str] | None
+    error: Mapping[str, str | None] | None  # kind, message, and the fingerprint that failures of one cause share.
     payload: Mapping[str, Any] = field(repr=False)
     attempts: tuple[AttemptView, ...] = ()
     steps: tuple[StepView, ...] = ()
@@ -168,6 +168,31 @@ class JobView:
         facts = asdict(self)
         del facts["payload"]
         plain: dict[str, Any] = _plain(facts)
+        return plain
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobSummary:
+    """A job as one line of a list."""
+
+    id: str
+    name: str
+    queue: str
+    state: State
+    priority: int
+    tenant: str | None
+    attempt: int
+    max_attempts: int
+    engine: str | None
+    created_at: datetime
+    run_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: Mapping[str, str | None] | None  # kind, message, and the fingerprint that failures of one cause share.
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
 

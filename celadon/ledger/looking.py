@@ -48,7 +48,9 @@ def find(job_id: str) -> JobView | None:
             select(steps).where(steps.c.scope == (row.scope or job_id)).order_by(steps.c.started_at)
         ).all()
     facts: dict[str, Any] = {name: getattr(row, name) for name in _FIELDS}
-    error = {"kind": row.error_kind, "message": row.error_message or ""} if row.error_kind else None
+    error = None
+    if row.error_kind:
+        error = {"kind": row.error_kind, "message": row.error_message or "", "fingerprint": row.error_fingerprint}
     return JobView(
         **facts,
         state=State(row.state),

@@ -122,12 +122,25 @@ jobs = Table(
         postgresql_where=text("state = 'dead'"),
         sqlite_where=text("state = 'dead'"),
     ),
+    # For lists: each filter beside the state, newest first (celadon/ledger/listing.py).
+    Index("jobs_by_state", "state", "created_at"),
+    Index("jobs_by_name", "name", "state", "created_at"),
+    Index("jobs_by_queue", "queue", "state", "created_at"),
     Index(
-        "jobs_tenant",
+        "jobs_by_tenant",
         "tenant",
-        "id",
+        "state",
+        "created_at",
         postgresql_where=text("tenant IS NOT NULL"),
         sqlite_where=text("tenant IS NOT NULL"),
+    ),
+    Index(
+        "jobs_by_error",
+        "error_fingerprint",
+        "state",
+        "created_at",
+        postgresql_where=text("error_fingerprint IS NOT NULL"),
+        sqlite_where=text("error_fingerprint IS NOT NULL"),
     ),
     UniqueConstraint("schedule", "due", name="jobs_once_per_due_time"),
     # Reaping, renewing and claiming rewrite rows all the time: leave room on the page for them.

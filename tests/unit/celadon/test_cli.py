@@ -152,7 +152,7 @@ def test_a_dead_jobs_error_can_be_read():
 
     told = json.loads(celadon("job", claim.job_id).output)
 
-    assert told["error"] == {"kind": "ValueError", "message": "no"}
+    assert told["error"] == {"kind": "ValueError", "message": "no", "fingerprint": "f" * 16}
     assert told["attempts"][0]["error"] == "Traceback: no"
 
 

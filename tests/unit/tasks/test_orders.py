@@ -26,7 +26,11 @@ def test_an_order_that_is_not_there_ends_its_job_at_once(app: Flask) -> None:
     job = wait(receipt.job_id, 5)
 
     assert job is not None
-    assert (job.state, job.error) == ("dead", {"kind": "OrderNotFound", "message": "There is no order nowhere."})
+    assert (job.state, job.error["kind"], job.error["message"]) == (
+        "dead",
+        "OrderNotFound",
+        "There is no order nowhere.",
+    )
 
 
 def test_lost_flags_come_back_by_schedule(client: Client) -> None:

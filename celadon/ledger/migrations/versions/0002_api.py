@@ -1,4 +1,4 @@
-"""Keys for the API."""
+"""Keys for the API, and indexes for its lists of jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,18 @@ def upgrade() -> None:
         sa.Column("revoked_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.drop_index("jobs_tenant", "jobs")
+    op.create_index("jobs_by_state", "jobs", ["state", "created_at"])
+    op.create_index("jobs_by_name", "jobs", ["name", "state", "created_at"])
+    op.create_index("jobs_by_queue", "jobs", ["queue", "state", "created_at"])
+    for column, name in (("tenant", "jobs_by_tenant"), ("error_fingerprint", "jobs_by_error")):
+        there = sa.text(f"{column} IS NOT NULL")
+        op.create_index(name, "jobs", [column, "state", "created_at"], postgresql_where=there, sqlite_where=there)
 
 
 def downgrade() -> None:
+    for name in ("jobs_by_error", "jobs_by_tenant", "jobs_by_queue", "jobs_by_name", "jobs_by_state"):
+        op.drop_index(name, "jobs")
+    there = sa.text("tenant IS NOT NULL")
+    op.create_index("jobs_tenant", "jobs", ["tenant", "id"], postgresql_where=there, sqlite_where=there)
     op.drop_table("api_keys")
