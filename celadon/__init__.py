@@ -18,7 +18,7 @@ from celadon import errors
 if TYPE_CHECKING:
     from celadon.errors import Permanent
     from celadon.jobs import JobSummary, JobView, Receipt, StepView, Submitted
-from celadon.ledger.listing import JobPage, list_jobs
+    from celadon.ledger.listing import JobPage, list_jobs
     from celadon.ledger.looking import find, wait
     from celadon.ledger.marks import step_views
     from celadon.ledger.operating import cancel, replay
@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "JobPage": "celadon.ledger.listing",
+    "JobSummary": "celadon.jobs",
     "JobView": "celadon.jobs",
     "Permanent": "celadon.errors",
     "Receipt": "celadon.jobs",
@@ -59,6 +61,7 @@ _HOME = {
     "cancel": "celadon.ledger.operating",
     "find": "celadon.ledger.looking",
     "job": "celadon.task",
+    "list_jobs": "celadon.ledger.listing",
     "replay": "celadon.ledger.operating",
     "step_views": "celadon.ledger.marks",
     "submit": "celadon.submit",
