@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from celadon import logs
 from celadon.errors import InvalidOption
@@ -20,7 +20,7 @@ _PENDING = "celadon.pending"  # Where a session remembers what to deliver when i
 
 
 def join(
-    session: Session,
+    given: Session | scoped_session[Session],
     new: NewJob,
     definition: Definition,
     receipt: Receipt,
@@ -30,6 +30,13 @@ def join(
 
     Raises InvalidOption, KeyConflict, LedgerUnavailable.
     """
+    # Listening to a registry would be listening to every session that it makes.
+    session = given() if isinstance(given, scoped_session) else given
+    if not isinstance(session, Session):
+        raise InvalidOption(
+            f"session= is of {type(session).__name__}; give an SQLAlchemy Session (of an AsyncSession its "
+            "`sync_session`, inside `run_sync`)"
+        )
     if not is_ledger(session.get_bind()):
         raise InvalidOption(
             f"session= is bound to {session.get_bind().engine.url!r}, but the ledger is {engine().url!r}; "

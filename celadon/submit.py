@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from celadon import broker, fallback, joining, outlook, registry, tracing
 from celadon.deadline import Abandoned, within
@@ -40,7 +40,7 @@ def submit(
     priority: int | None = None,
     tenant: str | None = None,
     confirm: bool | None = None,
-    session: Session | None = None,
+    session: Session | scoped_session[Session] | None = None,
 ) -> Receipt:
     """Submit a job and say what became of it.
 

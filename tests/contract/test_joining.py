@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from celadon import Receipt, Submitted, find, submit
 from celadon.errors import InvalidOption, KeyConflict
@@ -44,6 +45,29 @@ def test_the_job_and_the_callers_rows_are_committed_together():
     view = find(receipt.job_id)
     assert view is not None
     assert (view.state, view.result) == (State.SUCCEEDED, {"word": "hello"})
+
+
+def test_a_registry_of_sessions_stands_for_its_present_one_and_the_others_are_left_alone():
+    registry = scoped_session(sessionmaker(engine()))
+    write_note(registry(), "mine")
+    receipt = submit("contract.inline", {"word": "hello"}, session=registry)
+    with registry.session_factory() as another:
+        another.begin()
+        another.commit()
+
+    assert (receipt.outcome, RAN) == (Submitted.PENDING, [])
+    registry.commit()
+    registry.remove()
+
+    assert (receipt.outcome, RAN) == (Submitted.INLINE, ["hello"])
+    assert notes() == ["mine"]
+
+
+def test_what_is_no_session_is_refused_with_the_cure():
+    with pytest.raises(InvalidOption, match="session= is of AsyncSession; give .* its `sync_session`"):
+        submit("contract.inline", {"word": "hello"}, session=AsyncSession())  # type: ignore[arg-type]
+
+    assert count(jobs) == 0
 
 
 def test_a_rollback_takes_the_job_along_and_the_receipt_says_so():
