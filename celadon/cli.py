@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from celadon.errors import CeladonError
+from celadon.queues import POOLS
 
 
 class _Group(click.Group):
@@ -42,12 +43,14 @@ def migrate() -> None:
 
 @main.command()
 @click.argument("lane")
+@click.option("--pool", type=click.Choice(POOLS), help="How jobs are run, instead of the lane's.")
 @click.option("--concurrency", type=click.IntRange(1), help="Jobs at a time, instead of the lane's.")
-def worker(lane: str, concurrency: int | None) -> None:
+@click.option("--grace", type=click.IntRange(5), metavar="SECONDS", help="What a stop may take, instead of the lane's.")
+def worker(lane: str, pool: str | None, concurrency: int | None, grace: int | None) -> None:
     """Work one lane of celeryconfig.lanes."""
     from celadon.worker import run
 
-    sys.exit(run(lane, concurrency))
+    sys.exit(run(lane, pool=pool, concurrency=concurrency, grace_s=grace))
 
 
 @main.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
+from typing import Any
 
 import billiard.pool
 
@@ -16,13 +17,15 @@ from celadon.settings import settings
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 30
 
 
-def run(lane_name: str, concurrency: int | None = None) -> int:
-    """Work a lane until told to stop; the exit code. Raises CeladonError for a lane that is not declared."""
+def run(lane_name: str, **instead: str | int | None) -> int:
+    """Work a lane until told to stop; the exit code. Raises CeladonError for a lane that is not declared.
+
+    instead: fields of `Lane` that this worker has instead of the lane's; None: the lane's.
+    """
     from celadon.worker import post, steps
 
-    lane = queues.lane(lane_name)
-    if concurrency is not None:
-        lane = replace(lane, concurrency=concurrency)
+    changes: dict[str, Any] = {field: value for field, value in instead.items() if value is not None}
+    lane = replace(queues.lane(lane_name), **changes)
     logs.configure()
     patient(lane)
     load()

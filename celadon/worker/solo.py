@@ -4,11 +4,12 @@ A worker starts one small launcher when it first needs it. The launcher has ever
 opens no connections, so it can fork a process for a job in milliseconds: all jobs of a worker that was killed are
 running again at once, each alone. Whatever kills such a process is known to be that job's doing.
 
-    python -m celadon.worker.solo LANE BOOT REPORTS_FD        (reads job ids from standard input)
+    python -m celadon.worker.solo LANE BOOT REPORTS_FD        (reads job ids from standard input; LANE is JSON)
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import IO
 
 from celadon import drain, keeper, logs
@@ -73,7 +74,9 @@ class Solos:
         if self._launcher is None or self._launcher.poll() is not None:
             here = posts.post()
             reading, writing = os.pipe()
-            command = [sys.executable, "-m", "celadon.worker.solo", here.lane.name, here.boot, str(writing)]
+            # The lane as this worker has it, which may be told otherwise than the operator's file says.
+            lane = json.dumps(asdict(here.lane))
+            command = [sys.executable, "-m", "celadon.worker.solo", lane, here.boot, str(writing)]
             self._launcher = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(writing,))
             os.close(writing)
             self._under_way.clear()  # The old launcher is gone, and with it the word of what it had begun.
@@ -201,13 +204,14 @@ def _out_of_time(running: Running) -> None:
 
 def main() -> None:
     from celadon.app import load, patient
-    from celadon.queues import lane
+    from celadon.queues import Lane
 
-    lane_name, boot, reports = sys.argv[1:4]
+    facts, boot, reports = sys.argv[1:4]
+    lane = Lane(**json.loads(facts))
     logs.configure()
-    patient(lane(lane_name))
+    patient(lane)
     load()
-    posts.take(lane(lane_name), boot)
+    posts.take(lane, boot)
     Launcher(int(reports)).loop()
 
 

@@ -8,5 +8,3 @@ globals().update({name: value for name, value in vars(project).items() if not na
 
 imports = ("tests.unit.celadon.jobs",)
 migrations = ()
-# Three seconds of the grace are the worker's own, so that half a second is left to a job that hangs.
-lanes = {**project.lanes, "default": {**project.lanes["default"], "grace_s": 3.5}}

@@ -25,11 +25,13 @@ START_S = 20  # A launcher loads everything before it takes its first job.
 
 @pytest.fixture(scope="module")
 def _launched(_ledger_of_the_module: str) -> Iterator[Solos]:
-    """What a worker of the default lane, here of two slots, has for its jobs in quarantine."""
+    """What a worker of the default lane, here told to have two slots and a short grace, has for jobs in quarantine."""
     made = Solos()
+    # Three seconds of the grace are the worker's own, so that half a second is left to a job that hangs.
+    told = replace(lane("default"), concurrency=2, grace_s=3.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CELERY_CONFIG_MODULE", "tests.unit.celadon.operators")
-        patch.setattr(post, "_post", post.Post(lane=replace(lane("default"), concurrency=2), boot="host:boot"))
+        patch.setattr(post, "_post", post.Post(lane=told, boot="host:boot"))
         yield made
         end(made)
 
