@@ -51,7 +51,7 @@ class Ending(NamedTuple):
 
     depart: Callable[[], State]
     error: str | None = None
-    failed: bool = False
+    cause: BaseException | None = None  # What the job raised.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +73,11 @@ class Ran:
     state: State | None = None  # After the run; None: the claim was lost on the way.
     why: WhyNot | None = None
     error: str | None = None  # What it failed of, or why it could not go on.
-    failed: bool = False  # It burnt a try.
+    cause: BaseException | None = None  # What the job raised, which burnt a try.
+
+    @property
+    def failed(self) -> bool:
+        return self.cause is not None
 
 
 def run_job(
@@ -132,7 +136,7 @@ def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
         log.error("job.left_behind", reason=str(away))
         return Ran(claim=claim, error=str(away))
     log.info("job.ended", state=state, error=ending.error, seconds=round(time.monotonic() - began, 3))
-    return Ran(claim=claim, state=state, error=ending.error, failed=ending.failed)
+    return Ran(claim=claim, state=state, error=ending.error, cause=ending.cause)
 
 
 def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
@@ -174,7 +178,7 @@ def _failed(claim: Claim, definition: Definition, error: BaseException) -> Endin
     retry_in_s = _retry_in_s(claim, definition, error)
     failure = describe(error)
     depart = partial(claims.fail, claim, failure, retry_in_s=retry_in_s, alert_after=definition.alert_after)
-    return Ending(depart, failure.message, failed=True)
+    return Ending(depart, failure.message, error)
 
 
 def _retry_in_s(claim: Claim, definition: Definition, error: BaseException) -> float | None:
