@@ -39,7 +39,8 @@ def worker(*words: str) -> str:
     ("options", "changed"),
     [
         ((), {}),
-        (("--pool", "prefork", "--concurrency", "3", "--grace", "90"), dict(pool="prefork", concurrency=3, grace_s=90)),
+        (("--pool", "prefork", "--concurrency", "3"), {"pool": "prefork", "concurrency": 3}),
+        (("--grace", "90"), {"grace_s": 90}),
     ],
 )
 def test_an_option_stands_in_for_what_the_lane_says(options, changed):
