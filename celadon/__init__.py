@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from celadon.ledger.listing import JobPage, list_jobs
     from celadon.ledger.looking import find, wait
     from celadon.ledger.marks import step_views
-    from celadon.ledger.operating import cancel, replay
+    from celadon.ledger.operating import cancel, replay, reschedule, run_now
     from celadon.states import State
     from celadon.steps import Steps
     from celadon.submit import submit
@@ -43,6 +43,8 @@ __all__ = [
     "job",
     "list_jobs",
     "replay",
+    "reschedule",
+    "run_now",
     "step_views",
     "submit",
     "wait",
@@ -63,6 +65,8 @@ _HOME = {
     "job": "celadon.task",
     "list_jobs": "celadon.ledger.listing",
     "replay": "celadon.ledger.operating",
+    "reschedule": "celadon.ledger.operating",
+    "run_now": "celadon.ledger.operating",
     "step_views": "celadon.ledger.marks",
     "submit": "celadon.submit",
     "wait": "celadon.ledger.looking",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import datetime
 from typing import Literal
 
 import click
@@ -105,6 +106,32 @@ def replay(job_id: str) -> None:
 
     apply(job_id, actor="command")
     click.echo(f"{job_id}: put back")
+
+
+@main.command("run-now")
+@click.argument("job_id")
+def run_now(job_id: str) -> None:
+    """Make a scheduled job due now: one that was to run later, or that backs off after an error."""
+    from celadon.ledger.operating import run_now as apply
+
+    apply(job_id, actor="command")
+    click.echo(f"{job_id}: due now")
+
+
+@main.command()
+@click.argument("job_id")
+@click.option("--at", "run_at", metavar="TIME", help="When it is due, with a zone: 2027-01-31T08:00:00Z.")
+@click.option("--delay", metavar="SECONDS", type=float, help="In how many seconds it is due.")
+def reschedule(job_id: str, run_at: str | None, delay: float | None) -> None:
+    """Make a scheduled job due at another time."""
+    from celadon.ledger.operating import reschedule as apply
+
+    try:
+        when = datetime.fromisoformat(run_at) if run_at is not None else None
+    except ValueError as error:
+        raise click.BadParameter("write it as 2027-01-31T08:00:00Z", param_hint="--at") from error
+    due = apply(job_id, run_at=when, delay=delay, actor="command")
+    click.echo(f"{job_id}: due {due:%Y-%m-%d %H:%M:%S} UTC")
 
 
 @main.command()

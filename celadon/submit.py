@@ -24,6 +24,7 @@ from celadon.queues import lane_of
 from celadon.registry import Definition, storable
 from celadon.settings import settings
 from celadon.states import FINAL, State
+from celadon.times import instant, seconds
 
 MAX_PRIORITY = 9  # Priorities are -9 to 9: enough to order by, few enough to keep in mind.
 
@@ -165,8 +166,7 @@ def _new_job(
     delay_s, expires_s = seconds("delay", delay), seconds("expires_in", expires_in)
     if run_at is not None and delay is not None:
         raise InvalidOption("run_at and delay both say when the job is due; give one")
-    if run_at is not None and run_at.tzinfo is None:
-        raise InvalidOption(f"run_at={run_at.isoformat()} has no time zone; give an aware datetime, for example in UTC")
+    run_at = instant("run_at", run_at)
     for what, value in (("key", key), ("tenant", tenant)):
         if value is not None and not storable(value):
             raise InvalidOption(
@@ -195,13 +195,3 @@ def _new_job(
         key=key,
         payload_hash=hashlib.sha256(text.encode()).hexdigest(),
     )
-
-
-def seconds(what: str, value: timedelta | float | None) -> float | None:
-    """A duration in seconds. Raises InvalidOption."""
-    if value is None:
-        return None
-    length = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if not 0 <= length <= 10 * 365 * 86400:
-        raise InvalidOption(f"{what}={value}: from 0 s to ten years are allowed")
-    return length

@@ -9,7 +9,6 @@ another application's and says nothing of time.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from celadon.ledger.db import reading
 from celadon.ledger.tables import jobs
 from celadon.registry import storable
 from celadon.states import State
+from celadon.times import instant
 
 MAX_LIMIT = 200  # Jobs a page: some 100 kB of JSON.
 _FIELDS = (
@@ -74,13 +74,10 @@ def list_jobs(
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidOption(f"limit={limit}: 1 to {MAX_LIMIT} jobs a page")
     wanted = _wanted({"name": name, "queue": queue, "tenant": tenant, "error_fingerprint": error})
-    for what, value in (("created_after", created_after), ("created_before", created_before)):
-        if value is not None and value.tzinfo is None:
-            raise InvalidOption(f"{what}={value.isoformat()} has no time zone; give an aware datetime")
-    if created_after is not None:
-        wanted.append(jobs.c.created_at >= created_after)
-    if created_before is not None:
-        wanted.append(jobs.c.created_at < created_before)
+    if (since := instant("created_after", created_after)) is not None:
+        wanted.append(jobs.c.created_at >= since)
+    if (until := instant("created_before", created_before)) is not None:
+        wanted.append(jobs.c.created_at < until)
     if after is not None:
         wanted.append(_older_than(*_place(after)))
     # One more than asked for tells whether there is a next page.
@@ -133,12 +130,12 @@ def _place(cursor: str) -> tuple[datetime, str]:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         created_at, job_id = json.loads(text)
-        place = datetime.fromisoformat(created_at), str(job_id)
-        if place[0].tzinfo is None or not storable(place[1]):
-            raise ValueError("no place of a job")
-    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
+        if not storable(job_id):
+            raise ValueError("no job's id")
+        instant("after", when := datetime.fromisoformat(created_at))
+    except (ValueError, TypeError, AttributeError, RecursionError, InvalidOption) as error:
         raise InvalidOption(f"after={cursor[:40]!r} is no cursor; give the `next` of a page as it is") from error
-    return place
+    return when, job_id
 
 
 def _summary(row: Any) -> JobSummary:

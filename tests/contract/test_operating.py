@@ -1,14 +1,16 @@
-"""What an operator does to one job: cancel it, replay it."""
+"""What an operator does to one job: cancel it, replay it, make it due at another time."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import select
 
-from celadon.errors import CancelRequested, NotAllowed, UnknownJobId
-from celadon.ledger import claims, looking, marks, moving, recovery
+from celadon.errors import CancelRequested, InvalidOption, NotAllowed, UnknownJobId
+from celadon.ledger import claims, looking, marks, moving, recovery, switches
 from celadon.ledger.db import begin, reading
-from celadon.ledger.operating import cancel, replay
+from celadon.ledger.operating import cancel, replay, reschedule, run_now
 from celadon.ledger.tables import audit
 from celadon.states import FINAL, Outcome, State
 from tests.contract.given import FAILURE, LEASE_S, WORKER, a_claim, a_job, a_job_that_is, count, race, row
@@ -69,7 +71,11 @@ def test_a_cancel_and_a_claim_at_once_never_lose_the_request():
             assert (told, kept.state, kept.cancel_requested) == (State.RUNNING, State.RUNNING, True)
 
 
-@pytest.mark.parametrize("act", [cancel, replay])
+def delay_it(job_id: str) -> object:
+    return reschedule(job_id, delay=60)
+
+
+@pytest.mark.parametrize("act", [cancel, replay, run_now, delay_it])
 def test_there_is_nothing_to_do_to_an_unknown_job(act):
     with pytest.raises(UnknownJobId, match="There is no job 'nobody'") as error:
         act("nobody")
@@ -137,15 +143,123 @@ def test_of_several_replays_at_once_one_counts():
     assert row(job_id).replays == 1
 
 
+@pytest.mark.parametrize("state", [state for state in State if state != State.SCHEDULED])
+@pytest.mark.parametrize("act", [run_now, delay_it])
+def test_only_a_scheduled_job_can_be_made_due_at_another_time(act, state):
+    job_id = a_job_that_is(state)
+    before = row(job_id)
+
+    with pytest.raises(NotAllowed, match=f"is {state}; only a scheduled job"):
+        act(job_id)
+
+    assert row(job_id) == before
+
+
+def test_a_job_that_was_to_run_later_runs_now():
+    job_id = a_job_that_is(State.SCHEDULED)
+    assert moving.promote() == 0
+
+    run_now(job_id)
+
+    # The arrow out of `scheduled` is the scheduler's, as always.
+    assert row(job_id).state == State.SCHEDULED
+    assert moving.promote() == 1
+    assert row(job_id).state == State.QUEUED
+
+
+def test_a_job_that_backs_off_after_an_error_runs_now_and_keeps_count_of_its_tries():
+    claim = a_claim()
+    claims.fail(claim, FAILURE, retry_in_s=3600, alert_after=3)
+
+    run_now(claim.job_id)
+
+    assert moving.promote() == 1
+    assert row(claim.job_id).attempt == 1
+
+
+def test_what_is_paused_is_due_now_and_waits():
+    job_id = a_job_that_is(State.SCHEDULED)
+    switches.turn("queue", row(job_id).queue, paused=True)
+
+    run_now(job_id)
+    moving.promote()
+
+    assert row(job_id).state == State.WAITING
+
+
+def test_a_job_is_made_due_earlier_or_later():
+    job_id = a_job_that_is(State.SCHEDULED)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+
+    assert reschedule(job_id, run_at=tomorrow) == row(job_id).run_at == tomorrow
+    due = reschedule(job_id, delay=timedelta(minutes=1))
+    assert due == row(job_id).run_at
+    assert 50 < (due - datetime.now(UTC)).total_seconds() < 70
+    reschedule(job_id, run_at=datetime.now(UTC) - timedelta(days=1))
+    assert moving.promote() == 1
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        ({}, "either run_at or delay"),
+        ({"run_at": datetime.now(UTC), "delay": 1}, "either run_at or delay"),
+        ({"delay": -1}, "delay=-1: from 0 s to ten years"),
+        ({"delay": float("nan")}, "delay=nan"),
+        ({"run_at": datetime(2030, 1, 1)}, "has no time zone"),  # noqa: DTZ001
+        ({"run_at": datetime(999, 1, 1, tzinfo=UTC)}, "the years 1970 to 9999"),
+        ({"run_at": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))}, "the years 1970 to 9999"),
+    ],
+)
+def test_a_time_that_can_not_be_meant_is_refused(when, told):
+    job_id = a_job_that_is(State.SCHEDULED)
+    before = row(job_id)
+
+    with pytest.raises(InvalidOption, match=told):
+        reschedule(job_id, **when)
+
+    assert row(job_id) == before
+
+
+@pytest.mark.parametrize("scope", [None, "order:1"])
+@pytest.mark.parametrize("act", [run_now, delay_it])
+def test_a_job_asleep_in_a_step_is_left_asleep(act, scope):
+    claim = a_claim(scope=scope)
+    nap = marks.start_sleep(claim, "cool-off", "key", 3600, LEASE_S)
+    claims.sleep(claim, nap.wake_at)
+
+    with pytest.raises(NotAllowed, match="sleeps in its step 'cool-off' until .* UTC.*it can be cancelled"):
+        act(claim.job_id)
+
+    assert row(claim.job_id).run_at == nap.wake_at
+    assert cancel(claim.job_id) == State.CANCELLED
+
+
+def test_a_job_whose_sleep_is_over_is_like_any_other():
+    claim = a_claim()
+    nap = marks.start_sleep(claim, "cool-off", "key", 0, LEASE_S)
+    claims.sleep(claim, nap.wake_at + timedelta(hours=1))
+
+    run_now(claim.job_id)
+
+    assert moving.promote() == 1
+
+
 def test_what_operators_do_is_written_down():
     job_id = a_job_that_is(State.DEAD)
     replay(job_id, actor="ada")
     cancel(job_id, actor="bob")
+    later = a_job_that_is(State.SCHEDULED)
+    due = reschedule(later, delay=5, actor="eve")
+    run_now(later)
 
     with reading() as connection:
-        done = connection.execute(select(audit).order_by(audit.c.at)).all()
+        done = connection.execute(select(audit).order_by(audit.c.id)).all()
 
     assert [(one.actor, one.action, one.subject) for one in done] == [
         ("ada", "replay", job_id),
         ("bob", "cancel", job_id),
+        ("eve", "reschedule", later),
+        ("operator", "run now", later),
     ]
+    assert done[2].detail == {"run_at": due.isoformat()}

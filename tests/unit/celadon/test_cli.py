@@ -60,7 +60,7 @@ def test_job_prints_a_job_as_json():
 
 
 @pytest.mark.usefixtures("ledger")
-@pytest.mark.parametrize("command", ["job", "cancel", "replay"])
+@pytest.mark.parametrize("command", ["job", "cancel", "replay", "run-now"])
 def test_an_unknown_job_is_told_in_one_sentence(command):
     assert refused(command, "nobody") == "Error: There is no job 'nobody'"
 
@@ -88,6 +88,19 @@ def test_replay_puts_a_dead_job_back_and_refuses_others():
     assert celadon("replay", job_id).output == f"{job_id}: put back\n"
     assert row(job_id).state == State.WAITING
     assert refused("replay", job_id) == f"Error: Job {job_id} is waiting; only a dead job can be replayed"
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_scheduled_job_is_made_due_now_or_at_another_time():
+    job_id = a_job_that_is(State.SCHEDULED)
+
+    assert celadon("reschedule", job_id, "--at", "2031-01-31T08:00:00+01:00").output == (
+        f"{job_id}: due 2031-01-31 07:00:00 UTC\n"
+    )
+    assert celadon("reschedule", job_id, "--delay", "60").output.startswith(f"{job_id}: due 20")
+    assert celadon("run-now", job_id).output == f"{job_id}: due now\n"
+    assert "write it as 2027-01-31T08:00:00Z" in refused("reschedule", job_id, "--at", "noon")
+    assert refused("reschedule", job_id) == "Error: say when the job is due: either run_at or delay"
 
 
 @pytest.mark.usefixtures("ledger")
