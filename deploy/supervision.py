@@ -18,6 +18,7 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from deploy.configuration import write
 from deploy.stack import HOST, SERVERS, Stack
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class Supervisor:
         self.stack = stack
         self._folder = Path(tempfile.mkdtemp(prefix="celadon-"))
         self._socket = self._folder / "supervisor.sock"
-        self.configuration = stack.write(self._socket, only)
+        self.configuration = write(stack, self._socket, only)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""`make up`: everything on this machine until Ctrl-C, on fixed ports; orders are kept from run to run.
+"""`make up`: everything on this machine until Ctrl-C, on fixed ports; orders and secrets are kept from run to run.
 
 `make up ONLY="worker-default"` starts only the programs named.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,31 +16,45 @@ from pathlib import Path
 from types import FrameType
 
 from celadon.settings import override
+from deploy import environment
 from deploy.stack import BIN, HOST, ROOT, Ports, Stack
 from deploy.supervision import NotReady, Supervisor, listening, supervised, until
 
 
 def main() -> None:
     options = _options()
-    ports = Ports(web=options.web_port, redis=options.redis_port, mail=options.mail_port, flower=options.flower_port)
-    stack = Stack(folder=options.folder.resolve(), ports=ports, ledger_url=options.ledger_url, flower=True)
+    folder: Path = options.folder.resolve()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
+        secrets = environment.secrets_of(folder / "env")
+        stack = Stack(
+            folder=folder,
+            ports=Ports(
+                web=options.web_port,
+                redis=options.redis_port,
+                mail=options.mail_port,
+                flower=options.flower_port,
+                metrics=options.metrics_port,
+            ),
+            ledger_url=options.ledger_url,
+            secrets=secrets,
+        )
         _refuse_taken_ports(stack, options.programs)
-        stack.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        environment.write(folder / "env", stack.environment | secrets.variables)
         override(**stack.environment)
         subprocess.run([str(BIN / "celadon"), "migrate"], cwd=ROOT, check=True)
         with supervised(stack, options.programs) as supervisor:
             _wait_for_servers(stack, supervisor)
-            print(_addresses(stack, supervisor), flush=True)
+            print(_addresses(stack, secrets, supervisor), flush=True)
             while supervisor.running:
                 time.sleep(0.5)
             sys.exit(f"supervisor ended by itself; see {stack.logs / 'supervisord.log'}")
     except KeyboardInterrupt:
         print("\nstopped")
     except (NotReady, ValueError) as error:
-        sys.exit(f"make up: {error}; logs are in {stack.logs}")
+        sys.exit(f"make up: {error}; logs are in {folder / 'logs'}")
     except subprocess.CalledProcessError:
         sys.exit("make up: the ledger could not be prepared (see above)")
 
@@ -51,6 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--flower-port", type=int, default=5555, help="Flower (5555)")
     parser.add_argument("--redis-port", type=int, default=6390, help="Redis (6390)")
     parser.add_argument("--mail-port", type=int, default=1025, help="mail server (1025)")
+    parser.add_argument("--metrics-port", type=int, default=9101, help="the first of those for metrics (9101)")
     parser.add_argument("--folder", type=Path, default=ROOT / "run", help="ledger, logs and mail (run)")
     parser.add_argument("--ledger-url", help="another database, such as postgresql+psycopg://… (SQLite)")
     return parser.parse_args()
@@ -67,11 +83,13 @@ def _listeners(stack: Stack) -> dict[str, int]:
 
 
 def _refuse_taken_ports(stack: Stack, only: list[str]) -> None:
-    for name, port in _listeners(stack).items():
+    wanted = [(name, name, port, f"{name.upper()}_PORT={port + 1}") for name, port in _listeners(stack).items()]
+    for name, port in stack.metrics_ports().items():
+        wanted.append((name, f"the metrics of {name}", port, f"METRICS_PORT={(stack.ports.metrics or 0) + 100}"))
+    for name, what, port, other in wanted:
         if (not only or name in only) and listening(port):
             raise ValueError(
-                f"port {port} for {name} is taken by another program; stop it, or choose another: "
-                f"make up {name.upper()}_PORT={port + 1}"
+                f"port {port} for {what} is taken by another program; stop it, or choose another: make up {other}"
             )
 
 
@@ -81,23 +99,38 @@ def _wait_for_servers(stack: Stack, supervisor: Supervisor) -> None:
             until(f"{name} listens on port {port}", partial(listening, port), within_s=60)
 
 
-def _addresses(stack: Stack, supervisor: Supervisor) -> str:
-    web = f"http://{HOST}:{stack.ports.web}"
+def _addresses(stack: Stack, secrets: environment.Secrets, supervisor: Supervisor) -> str:
+    running = supervisor.names()
+    web, celadon = f"http://{HOST}:{stack.ports.web}", BIN / "celadon"
+    user, _, password = secrets.flower_basic_auth.partition(":")
+    lines = [
+        ("web", "shop", f"{web}/"),
+        ("web", "API", f"{web}/api/openapi.json describes it"),
+        ("flower", "Flower", f"http://{HOST}:{stack.ports.flower}/ for {user}, password {password}"),
+        *((name, "metrics", f"http://{HOST}:{port}/metrics of {name}") for name, port in stack.metrics_ports().items()),
+        ("mail", "mail", str(stack.mail)),
+    ]
     return "\n".join(
         [
             "",
-            f"  shop    {web}/",
-            f"  API     {web}/api/orders",
-            f"  Flower  http://{HOST}:{stack.ports.flower}/",
-            f"  mail    {stack.mail}",
+            *(f"  {what:8}{where}" for name, what, where in lines if name in running),
             f"  logs    {stack.logs}",
             f"  status  {BIN / 'supervisorctl'} -c {supervisor.configuration} status",
             "",
-            f"  running {', '.join(supervisor.names())}",
+            "  In another terminal, to speak to all this, and to make a key for the API:",
+            f"    set -a; . {_short(stack.folder / 'env')}; set +a",
+            f"    {_short(celadon)} keys create me --scope produce --scope read --scope operate",
+            "",
+            f"  running {', '.join(running)}",
             "  Ctrl-C stops everything",
             "",
         ]
     )
+
+
+def _short(path: Path) -> str:
+    """The path from the project's folder, as a word for a shell."""
+    return shlex.quote(str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
 
 
 if __name__ == "__main__":
