@@ -17,7 +17,7 @@ from celadon.queues import operators_file
 from celadon.settings import settings
 
 # The operator's file and the modules it names stand in the folder the process is started from.
-if "" not in sys.path and os.getcwd() not in sys.path:
+if "" not in sys.path:  # The `celery` command has put the folder there only while it imports this module.
     sys.path.insert(0, os.getcwd())
 
 
