@@ -6,6 +6,8 @@ Only this file and the operator's `celeryconfig.py` read the environment.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Literal
 
@@ -113,3 +115,14 @@ def override(**changes: object) -> None:
         else:
             os.environ[name.upper()] = str(value)
     settings.cache_clear()
+
+
+@contextmanager
+def overridden(**changes: object) -> Iterator[None]:
+    """Like `override`, for the length of a block."""
+    before = {name: os.environ.get(name.upper()) for name in changes}
+    override(**changes)
+    try:
+        yield
+    finally:
+        override(**before)

@@ -1,0 +1,176 @@
+"""The sandbox: a ledger of its own for the time of a test, and the one worker that it has."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from celadon import outlook, queues, registry
+from celadon.app import load
+from celadon.errors import CeladonError
+from celadon.jobs import JobView, NewJob, Receipt, Submitted
+from celadon.ledger import db, moving
+from celadon.ledger.looking import find
+from celadon.registry import Definition
+from celadon.run import Ran, Runner, run_job
+from celadon.settings import overridden, settings
+from celadon.states import State
+from celadon.submit import deliver
+from celadon.testing import clock, submissions, template
+from celadon.testing.submissions import Submission
+
+MOST_RUNS = 1000  # Of one call of `run_due`: far more than a test has jobs, and soon over when one never ends.
+WORKER = "sandbox"
+
+_submit: Any = import_module("celadon.submit")  # The module; its name in the package is the function.
+
+
+class Sandbox:
+    """What a test asks of its sandbox. Made by `sandbox()`."""
+
+    def __init__(self, *, at_once: bool, schedules: bool) -> None:
+        self._at_once = at_once
+        self._schedules = schedules
+        self.ledger_url = settings().ledger_url
+        """For an engine of your own on the same database."""
+
+    def submitted(self, name: str | None = None) -> list[Submission]:
+        """What was submitted and committed, in order: all of it, or the jobs of one name."""
+        return submissions.submitted(name)
+
+    def assert_submitted(
+        self,
+        name: str,
+        *,
+        payload: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        tenant: str | None = None,
+    ) -> Submission:
+        """Assert that such a job was submitted, and return the first one. What is None is not asked.
+
+        payload: all of it; fields with a default may be left out.
+
+        Raises AssertionError, which tells what was submitted instead; UnknownJob and InvalidPayload if there can be no
+        such job.
+        """
+        __tracebackhide__ = True
+        definition = registry.get(name)
+        asked = {
+            "payload": None if payload is None else definition.validate(payload),
+            "key": key,
+            "queue": queue,
+            "priority": priority,
+            "tenant": tenant,
+        }
+        everything = self.submitted()
+        found = submissions.those([one for one in everything if one.name == name], asked)
+        if not found:
+            facts = "".join(f" {what}={value!r}" for what, value in asked.items() if value is not None)
+            told = "".join(f"\n  {one}" for one in everything) or " nothing"
+            raise AssertionError(f"{name}{facts} was not submitted. Submitted was:{told}")
+        return found[0]
+
+    def run_due(self, *, raises: bool = False) -> list[JobView]:
+        """Run whatever is due, and what becomes due by it, until nothing is. Returns the jobs that ran, in order.
+
+        They run through the platform's own run function: claim, steps, retries, time-outs, alerts. raises: raise what
+        a job raised, as soon as it has; otherwise look at `view.error`.
+
+        Raises AssertionError when there is no end to it.
+        """
+        ran: Counter[str] = Counter()
+        while ids := self._due():
+            for job_id in ids:
+                ran[job_id] += 1
+                if ran.total() > MOST_RUNS:
+                    often = find(ran.most_common(1)[0][0])
+                    raise AssertionError(
+                        f"{MOST_RUNS} runs, and jobs are still due, {often and often.name!r} among them: does it "
+                        "submit itself, or retry without a pause?"
+                    )
+                cause = self._run(job_id).cause
+                if raises and cause is not None:
+                    raise cause
+        views = (find(job_id) for job_id in ran)
+        return [view for view in views if view is not None]
+
+    def advance(self, span: timedelta) -> None:
+        """Let time pass for the ledger: due times, pauses before retries, sleeps, expiry, keys. Runs nothing.
+
+        It is the ledger that grows older: what it tells of times moves back by the span. The clock of your own code
+        does not move.
+        """
+        clock.advance(span)
+
+    def _due(self) -> list[str]:
+        if self._schedules:
+            from celadon.beat import fire_due
+
+            fire_due()
+        moving.promote()
+        moving.release()
+        moving.expire()
+        return moving.queued_ids(queues.names(), registry.known(), limit=100)
+
+    def _run(self, job_id: str) -> Ran:
+        # Like a worker's slot, so that a sleep gives the job back; alone, so that no job is left for want of it.
+        return run_job(job_id, Runner(worker=WORKER, alone=True))
+
+    def _deliver(
+        self, new: NewJob, definition: Definition, state: State, confirm: bool, receipt: Receipt, began: float
+    ) -> Receipt:
+        """In place of the broker: the worker takes the job at once, or has not come to it yet."""
+        if state != State.QUEUED:
+            return deliver(new, definition, state, confirm, receipt, began)  # Due later, or held: nothing to send.
+        if not self._at_once:
+            return receipt.settle(Submitted.QUEUED)
+        after_ms = round((time.monotonic() - began) * 1000, 1)
+        self._run(new.id)
+        return receipt.settle(Submitted.PICKED_UP, by=WORKER, after_ms=after_ms)
+
+
+@contextmanager
+def sandbox(*, at_once: bool = False, schedules: bool = False) -> Iterator[Sandbox]:
+    """A ledger of its own while the block runs, empty and migrated; no broker, no worker process.
+
+    `submit` stores jobs there, also through `celadon.ledger.session()`, and answers `queued`; they run when
+    `box.run_due()` is called. at_once: they run before `submit` (or the commit it joins) returns, which then answers
+    `picked_up`. schedules: `run_due` fires `celeryconfig.beat_schedule` too.
+
+    It holds for the whole process, so one can be open at a time. Raises CeladonError for a second one.
+    """
+    if _submit.deliver is not deliver:
+        raise CeladonError("A sandbox is open already; a process has one ledger at a time")
+    load()
+    with TemporaryDirectory(prefix="celadon-sandbox-") as folder:
+        # A busy machine may take its time; what a test waits for is not what a request waits for.
+        with overridden(ledger_url=template.fresh(Path(folder)), use_broker="false", ledger_timeout_s="30"):
+            _forget()
+            template.hurry()
+            if schedules:
+                from celadon.beat import sync
+
+                sync()
+            box = Sandbox(at_once=at_once, schedules=schedules)
+            _submit.deliver = box._deliver
+            try:
+                yield box
+            finally:
+                _submit.deliver = deliver
+                db.reset()
+        _forget()
+
+
+def _forget() -> None:
+    """Let go of the ledger that was in use, and of what is remembered of it."""
+    db.reset()
+    outlook.forget()
