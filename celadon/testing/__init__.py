@@ -9,7 +9,7 @@
 The fixture for pytest: `pytest_plugins = ["celadon.testing.plugin"]` in your topmost `conftest.py`.
 """
 
-from celadon.testing.sandbox import Sandbox, sandbox
+from celadon.testing.box import Sandbox, sandbox
 from celadon.testing.submissions import Submission
 
 __all__ = ["Sandbox", "Submission", "sandbox"]

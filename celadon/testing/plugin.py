@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from celadon.testing.sandbox import Sandbox, sandbox
+from celadon.testing.box import Sandbox, sandbox
 
 
 @pytest.fixture

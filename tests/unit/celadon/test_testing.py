@@ -150,7 +150,7 @@ def test_what_jobs_submit_is_run_too(box):
 
 
 def test_jobs_without_an_end_are_told_instead_of_run_for_ever(box, monkeypatch):
-    monkeypatch.setattr("celadon.testing.sandbox.MOST_RUNS", 20)
+    monkeypatch.setattr("celadon.testing.box.MOST_RUNS", 20)
     submit("sandboxed.endless", {})
 
     with pytest.raises(AssertionError, match="20 runs, and jobs are still due, 'sandboxed.endless' among them"):
