@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from celadon import errors
 
 if TYPE_CHECKING:
+    from celadon.bulk import Submission, submit_many
     from celadon.errors import Permanent
     from celadon.jobs import JobSummary, JobView, Receipt, StepView, Submitted
     from celadon.ledger.listing import JobPage, list_jobs
@@ -36,6 +37,7 @@ __all__ = [
     "State",
     "StepView",
     "Steps",
+    "Submission",
     "Submitted",
     "cancel",
     "errors",
@@ -47,6 +49,7 @@ __all__ = [
     "run_now",
     "step_views",
     "submit",
+    "submit_many",
     "wait",
 ]
 
@@ -59,6 +62,7 @@ _HOME = {
     "State": "celadon.states",
     "StepView": "celadon.jobs",
     "Steps": "celadon.steps",
+    "Submission": "celadon.bulk",
     "Submitted": "celadon.jobs",
     "cancel": "celadon.ledger.operating",
     "find": "celadon.ledger.looking",
@@ -69,6 +73,7 @@ _HOME = {
     "run_now": "celadon.ledger.operating",
     "step_views": "celadon.ledger.marks",
     "submit": "celadon.submit",
+    "submit_many": "celadon.bulk",
     "wait": "celadon.ledger.looking",
 }
 """Where each public name comes from."""

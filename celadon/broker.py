@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import redis
 from celery.exceptions import QueueNotFound
-from kombu import Connection
+from kombu import Connection, Producer
 from kombu.exceptions import KombuError, LimitExceeded
 
 from celadon import logs
@@ -26,6 +28,7 @@ log = logs.get("celadon.broker")
 PROBE_FIRST_S = 0.25  # A blip is over soon; an outage is asked about every PROBE_LAST_S.
 PROBE_LAST_S = 2.0
 PROBE_KEY = "celadon:probe"
+BATCH = 250  # Messages a batch: its answers have to come within the time-out of one.
 HEADER = "celadon"  # Marks our messages, so that others' can be told apart.
 
 
@@ -90,28 +93,48 @@ def send(job_id: str, name: str, queue: str, *, pickup: bool = False) -> None:
     The message carries the id and nothing else. It goes to the queue by name over the default exchange, so that a
     broker that was wiped needs no bindings.
     """
+    with _producer() as producer:
+        _send(producer, job_id, name, queue, pickup)
+
+
+def send_many(jobs: Iterable[tuple[str, str, str]]) -> None:
+    """Ring for many jobs, each (id, name, queue), over one connection, a batch at a time. Raises NotSent.
+
+    Then some may have arrived, and which is not known.
+    """
+    with _producer() as producer, producer.batch(max_size=BATCH):
+        for job_id, name, queue in jobs:
+            _send(producer, job_id, name, queue, pickup=False)
+
+
+def _send(producer: Producer, job_id: str, name: str, queue: str, pickup: bool) -> None:
+    app.send_task(
+        name,
+        args=(),
+        kwargs={},
+        task_id=job_id,
+        queue=queue,
+        headers={HEADER: 1, "pickup": 1} if pickup else {HEADER: 1},
+        ignore_result=True,
+        argsrepr="",
+        kwargsrepr="",
+        expires=None,
+        time_limit=None,
+        soft_time_limit=None,
+        producer=producer,
+    )
+
+
+@contextmanager
+def _producer() -> Iterator[Producer]:
+    """A connection to send over, if the circuit allows it. What fails inside is judged, and raised as NotSent."""
     if circuit.open:
         raise NotSent(f"the broker is away ({circuit.reason})")
-    headers = {HEADER: 1, "pickup": 1} if pickup else {HEADER: 1}
     try:
         with app.producer_or_acquire() as producer:
             if circuit.open:  # It opened while this thread waited for one of the few producers.
                 raise NotSent(f"the broker is away ({circuit.reason})")
-            app.send_task(
-                name,
-                args=(),
-                kwargs={},
-                task_id=job_id,
-                queue=queue,
-                headers=headers,
-                ignore_result=True,
-                argsrepr="",
-                kwargsrepr="",
-                expires=None,
-                time_limit=None,
-                soft_time_limit=None,
-                producer=producer,
-            )
+            yield producer
     except (KombuError, QueueNotFound, redis.RedisError, OSError) as error:
         reason, maybe, lasting = _judge(error)
         if lasting:

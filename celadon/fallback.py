@@ -17,12 +17,17 @@ from celadon.states import FINAL, State
 log = logs.get("celadon.fallback")
 
 
-def fall_back(new: NewJob, definition: Definition, receipt: Receipt, began: float, reason: str) -> Receipt:
+def fall_back(
+    new: NewJob, definition: Definition, receipt: Receipt, began: float, reason: str, *, inline: bool = True
+) -> Receipt:
     """inline: run it here, if it can be claimed. defer: leave it to the ledger. refuse: take it back and say so.
 
-    The message may have arrived all the same; then the claim decides who runs it.
+    The message may have arrived all the same; then the claim decides who runs it. inline=False: nothing is run here;
+    what would be is left to the ledger.
     """
     policy = definition.fallback_on(new.queue)
+    if policy == "inline" and not inline:
+        policy = "defer"
     log.info("submit.fell_back", job_id=new.id, job=new.name, policy=policy, reason=reason)
     try:
         if policy == "inline":

@@ -61,7 +61,7 @@ def submit(
     """
     began = time.monotonic()
     definition = registry.get(name)
-    new = _new_job(definition, payload, key, run_at, delay, expires_in, queue, priority, tenant)
+    new = prepare(definition, payload, key, run_at, delay, expires_in, queue, priority, tenant)
     wants = definition.confirm if confirm is None else confirm
     receipt = Receipt(job_id=new.id, outcome=Submitted.PENDING)
     if session is not None:
@@ -82,7 +82,7 @@ def submit(
     job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
     if not fresh:
         receipt.job_id = job_id
-        return receipt.settle(Submitted.DUPLICATE, reason=f"the key {key!r} was used for this job, which is {state}")
+        return receipt.settle(Submitted.DUPLICATE, reason=used(new, state))
     return deliver(new, definition, state, wants, receipt, began)
 
 
@@ -90,14 +90,10 @@ def deliver(
     new: NewJob, definition: Definition, state: State, confirm: bool, receipt: Receipt, began: float
 ) -> Receipt:
     """What follows the commit: send, confirm, fall back. The job is safe in the ledger whatever happens here."""
-    if state == State.SCHEDULED:
-        return receipt.settle(Submitted.SCHEDULED, reason=f"due later, on queue {new.queue!r}")
-    if state == State.WAITING:
-        return receipt.settle(Submitted.WAITING, reason="its queue or name is paused")
-    if not settings().use_broker:
-        return fallback.fall_back(new, definition, receipt, began, "the broker is switched off (USE_BROKER)")
-    if outlook.switched_off(new.queue, new.name):
-        return fallback.fall_back(new, definition, receipt, began, "an operator took it off the broker")
+    if at_rest(new, state, receipt):
+        return receipt
+    if reason := off_broker(new):
+        return fallback.fall_back(new, definition, receipt, began, reason)
     try:
         broker.send(new.id, new.name, new.queue, pickup=confirm)
     except broker.NotSent as error:
@@ -105,6 +101,28 @@ def deliver(
     if not confirm:
         return receipt.settle(Submitted.QUEUED)
     return _confirm(new, definition, receipt, began)
+
+
+def at_rest(new: NewJob, state: State, receipt: Receipt) -> bool:
+    """Whether nobody has to be told of the job now; its receipt then says why."""
+    if state == State.SCHEDULED:
+        receipt.settle(Submitted.SCHEDULED, reason=f"due later, on queue {new.queue!r}")
+    elif state == State.WAITING:
+        receipt.settle(Submitted.WAITING, reason="its queue or name is paused")
+    return state in (State.SCHEDULED, State.WAITING)
+
+
+def off_broker(new: NewJob) -> str | None:
+    """Why the broker is not to be told of the job, if it is not."""
+    if not settings().use_broker:
+        return "the broker is switched off (USE_BROKER)"
+    if outlook.switched_off(new.queue, new.name):
+        return "an operator took it off the broker"
+    return None
+
+
+def used(new: NewJob, state: State) -> str:
+    return f"the key {new.key!r} was used for this job, which is {state}"
 
 
 def _confirm(new: NewJob, definition: Definition, receipt: Receipt, began: float) -> Receipt:
@@ -139,7 +157,7 @@ def _ms_since(began: float) -> float:
     return round((time.monotonic() - began) * 1000, 1)
 
 
-def _new_job(
+def prepare(
     definition: Definition,
     payload: Mapping[str, Any],
     key: str | None,
@@ -150,6 +168,7 @@ def _new_job(
     priority: int | None,
     tenant: str | None,
 ) -> NewJob:
+    """What is to be stored. Raises what `submit` raises before it writes."""
     plain = definition.validate(payload)
     try:
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)

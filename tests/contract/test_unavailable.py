@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
-from celadon import Submitted, cancel, find, replay, submit, wait
+from celadon import Submitted, cancel, find, list_jobs, replay, run_now, submit, wait
+from celadon.bulk import Submission, submit_many
 from celadon.errors import CeladonError, LedgerUnavailable
-from celadon.ledger import claims, moving, presence, recovery, retention, schedules, sending, switches
+from celadon.ledger import apikeys, claims, moving, presence, recovery, retention, schedules, sending, switches
 from celadon.ledger.db import begin, engine, session
 from celadon.ledger.migrate import migrate
 from celadon.ledger.tables import jobs
@@ -114,6 +115,10 @@ ASKING: dict[str, Callable[[], object]] = {
     "wait": lambda: wait("x", 1),
     "cancel": lambda: cancel("x"),
     "replay": lambda: replay("x"),
+    "run now": lambda: run_now("x"),
+    "list": list_jobs,
+    "verify a key": lambda: apikeys.verify(f"cel_{'0' * 16}_{'x' * 43}"),
+    "bulk": lambda: submit_many([Submission(name=deferred.name, payload={"order_id": "1"})]),
     "migrate": migrate,
 }
 

@@ -1,0 +1,139 @@
+"""Submitting many jobs at once: one transaction for all that can be accepted, one connection to tell the broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from celadon import broker, fallback, registry
+from celadon.deadline import Abandoned, within
+from celadon.errors import CeladonError, InvalidOption, KeyConflict
+from celadon.jobs import NewJob, Receipt, Submitted
+from celadon.ledger.db import begin
+from celadon.ledger.writing import insert_job
+from celadon.settings import settings
+from celadon.states import State
+from celadon.submit import at_rest, off_broker, prepare, used
+
+MAX_JOBS = 1000  # A transaction of so many takes well under a second, during which SQLite takes no other write.
+PER_JOB_S = 0.004  # What a job may add to the time the ledger is given: some ten times what it takes.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """One job of a bulk; the fields mean what they mean to `submit`."""
+
+    name: str
+    payload: Mapping[str, Any]
+    key: str | None = None
+    run_at: datetime | None = None
+    delay: timedelta | float | None = None
+    expires_in: timedelta | float | None = None
+    queue: str | None = None
+    priority: int | None = None
+    tenant: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Prepared:
+    new: NewJob
+    definition: registry.Definition
+    receipt: Receipt
+
+
+def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonError]:
+    """Submit up to 1,000 jobs; in their order, the receipt of each, or the error for which it was refused.
+
+    Each is judged by itself: what can't be accepted (UnknownJob, UnknownQueue, InvalidPayload, PayloadTooLarge,
+    InvalidOption, KeyConflict) keeps nothing else from being accepted. The others are stored in one transaction, all
+    or none. A key that stands twice in the list gives the first one's job to both.
+
+    A bulk never waits for a worker and never runs anything here: while the broker is away, jobs that would run inline
+    are `deferred` to the ledger, where workers find them. Jobs whose policy is `refuse` are refused (Refused).
+
+    Raises LedgerUnavailable: nothing was accepted; ask for its `job_id`, all of the others share its fate.
+    InvalidOption: more than 1,000.
+    """
+    if len(submissions) > MAX_JOBS:
+        raise InvalidOption(f"{len(submissions)} jobs at once: at most {MAX_JOBS} are allowed; submit them in parts")
+    began = time.monotonic()
+    results: list[Receipt | CeladonError] = []
+    jobs: dict[int, _Prepared] = {}
+    for index, one in enumerate(submissions):
+        try:
+            jobs[index] = _prepare(one)
+            results.append(jobs[index].receipt)
+        except CeladonError as error:
+            results.append(error)
+    stored = _store(jobs) if jobs else {}
+    unsent: dict[int, _Prepared] = {}
+    for index, outcome in stored.items():
+        job = jobs[index]
+        if isinstance(outcome, KeyConflict):
+            results[index] = outcome
+        elif not outcome[2]:
+            job.receipt.job_id = outcome[0]
+            job.receipt.settle(Submitted.DUPLICATE, reason=used(job.new, outcome[1]))
+        elif not at_rest(job.new, outcome[1], job.receipt):
+            unsent[index] = job
+    _deliver(unsent, results, began)
+    return results
+
+
+def _prepare(one: Submission) -> _Prepared:
+    definition = registry.get(one.name)
+    new = prepare(
+        definition,
+        one.payload,
+        one.key,
+        one.run_at,
+        one.delay,
+        one.expires_in,
+        one.queue,
+        one.priority,
+        one.tenant,
+    )
+    return _Prepared(new=new, definition=definition, receipt=Receipt(job_id=new.id, outcome=Submitted.PENDING))
+
+
+def _store(jobs: Mapping[int, _Prepared]) -> dict[int, tuple[str, State, bool] | KeyConflict]:
+    """Insert all in one transaction. Raises LedgerUnavailable."""
+
+    def store(abandoned: Abandoned) -> dict[int, tuple[str, State, bool] | KeyConflict]:
+        stored: dict[int, tuple[str, State, bool] | KeyConflict] = {}
+        with begin() as connection:
+            # Keys are taken in one order, so that two bulks which share some wait for each other and never deadlock.
+            for index, job in sorted(jobs.items(), key=lambda item: (item[1].new.name, item[1].new.key or "", item[0])):
+                abandoned.check()
+                try:
+                    stored[index] = insert_job(connection, job.new)
+                except KeyConflict as conflict:
+                    stored[index] = conflict
+            abandoned.check()
+        return stored
+
+    first = next(iter(jobs.values())).new.id
+    return within(settings().ledger_timeout_s + PER_JOB_S * len(jobs), store, job_id=first)
+
+
+def _deliver(jobs: Mapping[int, _Prepared], results: list[Receipt | CeladonError], began: float) -> None:
+    """Tell the broker of those that it is to be told of; what was not, or only maybe, sent falls back."""
+    reasons = {index: off_broker(job.new) for index, job in jobs.items()}
+    to_send = [index for index, reason in reasons.items() if reason is None]
+    try:
+        if to_send:
+            broker.send_many((jobs[index].new.id, jobs[index].new.name, jobs[index].new.queue) for index in to_send)
+    except broker.NotSent as error:
+        reasons |= dict.fromkeys(to_send, error.reason)
+    for index, reason in reasons.items():
+        job = jobs[index]
+        if reason is None:
+            job.receipt.settle(Submitted.QUEUED)
+            continue
+        try:
+            fallback.fall_back(job.new, job.definition, job.receipt, began, reason, inline=False)
+        except CeladonError as error:  # Refused, by its policy.
+            results[index] = error

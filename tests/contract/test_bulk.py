@@ -1,0 +1,140 @@
+"""Many jobs at once, on each database: each judged by itself, all that can be accepted stored together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from celadon import Receipt, Submitted, find, submit
+from celadon.bulk import MAX_JOBS, Submission, submit_many
+from celadon.errors import (
+    InvalidOption,
+    InvalidPayload,
+    KeyConflict,
+    LedgerUnavailable,
+    PayloadTooLarge,
+    Refused,
+    UnknownJob,
+    UnknownQueue,
+)
+from celadon.ledger import switches
+from celadon.ledger.tables import jobs, keys
+from celadon.states import State
+from tests.contract.given import count, race, row
+from tests.contract.jobs import RAN, anything, inline, refused
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+
+def a(value: object = 1, **options: object) -> Submission:
+    return Submission(name=anything.name, payload={"value": value}, **options)  # type: ignore[arg-type]
+
+
+def receipts(results: list[object]) -> list[Receipt]:
+    assert all(isinstance(result, Receipt) for result in results), results
+    return results  # type: ignore[return-value]
+
+
+def test_each_job_gets_its_receipt_in_the_order_given():
+    told = receipts(submit_many([a(number) for number in range(20)]))
+
+    assert [row(receipt.job_id).payload["value"] for receipt in told] == list(range(20))
+    assert {receipt.outcome for receipt in told} == {Submitted.DEFERRED}
+    assert sorted(receipt.job_id for receipt in told) == [receipt.job_id for receipt in told]
+
+
+def test_what_can_not_be_accepted_keeps_nothing_else_from_it():
+    told = submit_many(
+        [
+            a(),
+            Submission(name="contract.anythin", payload={}),
+            Submission(name=anything.name, payload={"valu": 1}),
+            a(queue="nope"),
+            a(priority=99),
+            a("x" * 300_000),
+            a(run_at=datetime(2030, 1, 1)),  # noqa: DTZ001
+            a(),
+        ]
+    )
+
+    kinds = [Receipt, UnknownJob, InvalidPayload, UnknownQueue, InvalidOption, PayloadTooLarge, InvalidOption, Receipt]
+    assert list(map(type, told)) == kinds
+    assert "did you mean 'contract.anything'" in str(told[1])
+    assert count(jobs) == 2
+
+
+def test_a_key_gives_the_first_job_and_its_conflict_stops_nobody():
+    first = submit(anything.name, {"value": 1}, key="k")
+
+    told = submit_many([a(1, key="k"), a(2, key="k"), a(3, key="new"), a(3, key="new"), a(4, key="new"), a(5)])
+
+    assert [type(result) for result in told] == [Receipt, KeyConflict, Receipt, Receipt, KeyConflict, Receipt]
+    duplicate, _, new, again, _, _ = told
+    assert isinstance(duplicate, Receipt)
+    assert (duplicate.outcome, duplicate.job_id) == (Submitted.DUPLICATE, first.job_id)
+    assert isinstance(new, Receipt)
+    assert isinstance(again, Receipt)
+    assert (new.outcome, again.outcome, again.job_id) == (Submitted.DEFERRED, Submitted.DUPLICATE, new.job_id)
+    assert (count(jobs), count(keys)) == (3, 2)
+
+
+def test_what_is_due_later_or_paused_says_so():
+    switches.turn("queue", "default", paused=True)
+    soon = datetime.now(UTC) + timedelta(hours=1)
+
+    told = receipts(submit_many([a(delay=60), a(run_at=soon), a(queue="default"), a()]))
+
+    said = [receipt.outcome for receipt in told]
+    assert said == [Submitted.SCHEDULED, Submitted.SCHEDULED, Submitted.WAITING, Submitted.DEFERRED]
+
+
+def test_with_the_broker_away_nothing_runs_here_and_what_refuses_is_refused():
+    RAN.clear()
+
+    ran, no = submit_many(
+        [Submission(name=inline.name, payload={"word": "x"}), Submission(name=refused.name, payload={"word": "x"})]
+    )
+
+    assert isinstance(ran, Receipt)
+    assert (ran.outcome, RAN, row(ran.job_id).state) == (Submitted.DEFERRED, [], State.QUEUED)
+    assert isinstance(no, Refused)
+    assert row(no.job_id).state == State.CANCELLED
+
+
+def test_two_bulks_that_share_keys_never_deadlock():
+    names = [f"k{number}" for number in range(40)]
+
+    told = race(4, lambda n: submit_many([a(key=key) for key in (names if n % 2 else reversed(names))]))
+
+    assert count(jobs) == 40
+    said = [receipt.outcome for results in told for receipt in receipts(results)]
+    assert (said.count(Submitted.DEFERRED), said.count(Submitted.DUPLICATE)) == (40, 120)
+
+
+def test_none_is_fine_and_too_many_are_not():
+    assert submit_many([]) == []
+    with pytest.raises(InvalidOption, match="1001 jobs at once: at most 1000"):
+        submit_many([a()] * (MAX_JOBS + 1))
+
+    assert count(jobs) == 0
+
+
+def test_if_the_ledger_goes_away_in_the_middle_nothing_is_accepted(monkeypatch):
+    from celadon import bulk
+
+    insert, done = bulk.insert_job, []
+
+    def failing(connection, new):
+        if len(done) == 2:
+            raise LedgerUnavailable("gone")
+        done.append(new.id)
+        return insert(connection, new)
+
+    monkeypatch.setattr(bulk, "insert_job", failing)
+
+    with pytest.raises(LedgerUnavailable) as refusal:
+        submit_many([a(), a(), a()])
+
+    assert refusal.value.job_id == done[0]
+    assert (count(jobs), find(done[0])) == (0, None)
