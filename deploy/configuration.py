@@ -71,6 +71,7 @@ def _section(stack: Stack, program: Program) -> str:
         f"command={_plain(shlex.join(program.command))}\n"
         f"environment={_pairs(program.environment)}\n"
         f"priority={program.order}\n"
+        f"autostart={'false' if program.last else 'true'}\n"
         f"autorestart={'true' if stack.restart else 'false'}\n"
         "startsecs=1\n"
         f"startretries={10 if stack.restart else 0}\n"

@@ -46,6 +46,7 @@ class Program:
         grace_s: seconds from SIGTERM to SIGKILL when it is stopped.
         order: lower starts earlier and stops later.
         environment: what it finds there besides what all find.
+        last: is started by whoever starts the stack, once the others are ready, rather than with them.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Program:
     grace_s: int = 10
     order: int = 20
     environment: dict[str, str] = field(default_factory=dict)
+    last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,10 @@ class Stack:
         ]
 
     def _flower(self, secrets: Secrets) -> Program:
-        """Flower, as the user of Redis who only watches. `flowerconfig.py` in the project's folder locks it."""
+        """Flower, as the user of Redis who only watches. `flowerconfig.py` in the project's folder locks it.
+
+        It asks the workers for their queues when it starts, and those that are not there yet never again.
+        """
         return Program(
             name="flower",
             command=[
@@ -157,6 +162,7 @@ class Stack:
                 *(f"--address={HOST}", f"--port={self.ports.flower}"),
             ],
             order=30,
+            last=True,
             environment={
                 "BROKER_URL": f"redis://flower:{secrets.flower_redis_password}@{HOST}:{self.ports.redis}/0",
                 "FLOWER_BASIC_AUTH": secrets.flower_basic_auth,

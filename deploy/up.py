@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from celadon.ledger import presence
 from celadon.settings import override
 from deploy import environment
 from deploy.stack import BIN, HOST, ROOT, Ports, Stack
@@ -46,7 +47,7 @@ def main() -> None:
         override(**stack.environment)
         subprocess.run([str(BIN / "celadon"), "migrate"], cwd=ROOT, check=True)
         with supervised(stack, options.programs) as supervisor:
-            _wait_for_servers(stack, supervisor)
+            _wait(stack, supervisor)
             print(_addresses(stack, secrets, supervisor), flush=True)
             while supervisor.running:
                 time.sleep(0.5)
@@ -93,9 +94,16 @@ def _refuse_taken_ports(stack: Stack, only: list[str]) -> None:
             )
 
 
-def _wait_for_servers(stack: Stack, supervisor: Supervisor) -> None:
+def _wait(stack: Stack, supervisor: Supervisor) -> None:
+    """Until the lanes have their workers; then start what comes last, and wait until every server listens."""
+    names = supervisor.names()
+    lanes = {name.removeprefix("worker-") for name in names if name.startswith("worker-")}
+    until("each lane has a worker", lambda: {worker.lane for worker in presence.alive()} >= lanes, within_s=60)
+    for program in stack.programs():
+        if program.last and program.name in names:
+            supervisor.launch(program.name)
     for name, port in _listeners(stack).items():
-        if name in supervisor.names():
+        if name in names:
             until(f"{name} listens on port {port}", partial(listening, port), within_s=60)
 
 
@@ -103,17 +111,18 @@ def _addresses(stack: Stack, secrets: environment.Secrets, supervisor: Superviso
     running = supervisor.names()
     web, celadon = f"http://{HOST}:{stack.ports.web}", BIN / "celadon"
     user, _, password = secrets.flower_basic_auth.partition(":")
+    metrics = [f"{port} {name}" for name, port in stack.metrics_ports().items() if name in running]
     lines = [
         ("web", "shop", f"{web}/"),
         ("web", "API", f"{web}/api/openapi.json describes it"),
         ("flower", "Flower", f"http://{HOST}:{stack.ports.flower}/ for {user}, password {password}"),
-        *((name, "metrics", f"http://{HOST}:{port}/metrics of {name}") for name, port in stack.metrics_ports().items()),
         ("mail", "mail", str(stack.mail)),
     ]
     return "\n".join(
         [
             "",
             *(f"  {what:8}{where}" for name, what, where in lines if name in running),
+            *([f"  metrics http://{HOST}:PORT/metrics: {', '.join(metrics)}"] if metrics else []),
             f"  logs    {stack.logs}",
             f"  status  {BIN / 'supervisorctl'} -c {supervisor.configuration} status",
             "",
