@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -30,6 +31,17 @@ def main() -> None:
     # The operator's file stands in the folder the command is given in.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def init(folder: Path) -> None:
+    """Write a minimal application that works at once: jobs, a web application, its tests, and how to run them."""
+    from celadon import scaffold
+
+    for name in scaffold.write(folder):
+        click.echo(folder / name)
+    click.echo(f"{folder / 'README.md'} says how to run it.")
 
 
 @main.command()
