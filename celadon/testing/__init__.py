@@ -10,6 +10,6 @@ The fixture for pytest: `pytest_plugins = ["celadon.testing.plugin"]` in your to
 """
 
 from celadon.testing.box import Sandbox, sandbox
-from celadon.testing.submissions import Submission
+from celadon.testing.submissions import SubmittedJob
 
-__all__ = ["Sandbox", "Submission", "sandbox"]
+__all__ = ["Sandbox", "SubmittedJob", "sandbox"]

@@ -24,12 +24,14 @@ from celadon.settings import overridden, settings
 from celadon.states import State
 from celadon.submit import deliver
 from celadon.testing import clock, submissions, template
-from celadon.testing.submissions import Submission
+from celadon.testing.submissions import SubmittedJob
 
 MOST_RUNS = 1000  # Of one call of `run_due`: far more than a test has jobs, and soon over when one never ends.
 WORKER = "sandbox"
 
-_submit: Any = import_module("celadon.submit")  # The module; its name in the package is the function.
+# The modules: in the package the name `celadon.submit` is the function.
+_submit: Any = import_module("celadon.submit")
+_bulk: Any = import_module("celadon.bulk")
 
 
 class Sandbox:
@@ -41,7 +43,7 @@ class Sandbox:
         self.ledger_url = settings().ledger_url
         """For an engine of your own on the same database."""
 
-    def submitted(self, name: str | None = None) -> list[Submission]:
+    def submitted(self, name: str | None = None) -> list[SubmittedJob]:
         """What was submitted and committed, in order: all of it, or the jobs of one name."""
         return submissions.submitted(name)
 
@@ -54,7 +56,7 @@ class Sandbox:
         queue: str | None = None,
         priority: int | None = None,
         tenant: str | None = None,
-    ) -> Submission:
+    ) -> SubmittedJob:
         """Assert that such a job was submitted, and return the first one. What is None is not asked.
 
         payload: all of it; fields with a default may be left out.
@@ -137,6 +139,10 @@ class Sandbox:
         self._run(new.id)
         return receipt.settle(Submitted.PICKED_UP, by=WORKER, after_ms=after_ms)
 
+    def _deliver_many(self, jobs: Mapping[int, Any], _results: object, began: float) -> None:
+        for job in jobs.values():
+            self._deliver(job.new, job.definition, State.QUEUED, False, job.receipt, began)
+
 
 @contextmanager
 def sandbox(*, at_once: bool = False, schedules: bool = False) -> Iterator[Sandbox]:
@@ -161,13 +167,23 @@ def sandbox(*, at_once: bool = False, schedules: bool = False) -> Iterator[Sandb
 
                 sync()
             box = Sandbox(at_once=at_once, schedules=schedules)
-            _submit.deliver = box._deliver
             try:
-                yield box
+                with _instead(_submit, deliver=box._deliver), _instead(_bulk, _deliver=box._deliver_many):
+                    yield box
             finally:
-                _submit.deliver = deliver
                 db.reset()
         _forget()
+
+
+@contextmanager
+def _instead(module: Any, **functions: Any) -> Iterator[None]:
+    """Put functions in the place of a module's own while the block runs."""
+    own = {name: getattr(module, name) for name in functions}
+    vars(module).update(functions)
+    try:
+        yield
+    finally:
+        vars(module).update(own)
 
 
 def _forget() -> None:

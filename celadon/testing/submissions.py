@@ -15,7 +15,7 @@ from celadon.states import State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Submission:
+class SubmittedJob:
     """A job that was submitted, and is in the ledger."""
 
     job_id: str
@@ -35,13 +35,13 @@ class Submission:
         return f"{self.name} {dict(self.payload)} on {self.queue!r}{more}, {self.state}"
 
 
-def submitted(name: str | None = None) -> list[Submission]:
+def submitted(name: str | None = None) -> list[SubmittedJob]:
     """What was submitted, in order: all of it, or the jobs of one name."""
     query = select(jobs, keys.c.key).outerjoin(keys, keys.c.job_id == jobs.c.id).order_by(jobs.c.id)
     with reading() as connection:
         rows = connection.execute(query if name is None else query.where(jobs.c.name == name)).all()
     return [
-        Submission(
+        SubmittedJob(
             job_id=row.id,
             name=row.name,
             payload=row.payload,
@@ -57,7 +57,7 @@ def submitted(name: str | None = None) -> list[Submission]:
     ]
 
 
-def those(found: Sequence[Submission], facts: Mapping[str, Any]) -> list[Submission]:
+def those(found: Sequence[SubmittedJob], facts: Mapping[str, Any]) -> list[SubmittedJob]:
     """Those that have all the facts; a fact that is None was not asked for."""
     asked = {name: value for name, value in facts.items() if value is not None}
     return [one for one in found if all(getattr(one, name) == value for name, value in asked.items())]

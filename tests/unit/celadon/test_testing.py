@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 import celeryconfig
-from celadon import Permanent, State, Steps, find, job, submit
+from celadon import Permanent, Receipt, State, Steps, Submission, find, job, submit, submit_many
 from celadon.errors import CeladonError, InvalidPayload, UnknownJob
 from celadon.ledger import session, switches
 from celadon.ledger.db import begin
@@ -141,6 +141,19 @@ def test_a_job_that_joins_a_transaction_is_there_after_its_commit(at_once):
             own.commit()
 
         assert (receipt.outcome, states(box)) == (("picked_up", ["succeeded"]) if at_once else ("queued", ["queued"]))
+
+
+@pytest.mark.parametrize(("at_once", "outcome"), [(False, "queued"), (True, "picked_up")])
+def test_jobs_that_are_submitted_together_are_no_different(at_once, outcome):
+    with sandbox(at_once=at_once) as box:
+        greeting = Submission(name="sandboxed.greet", payload={"name": "Ada"}, key="once")
+        quoting = Submission(name="sandboxed.quote", payload={"sku": "BOWL"})
+
+        receipts = submit_many([greeting, quoting, greeting])
+
+        assert [one.outcome for one in receipts if isinstance(one, Receipt)] == [outcome, outcome, "duplicate"]
+        assert len(box.run_due()) == (0 if at_once else 2)
+        assert states(box) == ["succeeded", "succeeded"]
 
 
 def test_what_jobs_submit_is_run_too(box):
