@@ -14,7 +14,7 @@ from typing import Any
 
 from celery.beat import Scheduler
 
-from celadon import due, logs, registry
+from celadon import due, heartbeat, logs, registry, sentry
 from celadon.app import app, load
 from celadon.chores import Chores
 from celadon.errors import CeladonError, LedgerUnavailable
@@ -24,6 +24,7 @@ from celadon.ledger import presence, schedules
 from celadon.ledger.db import clock, reading
 from celadon.ledger.presence import Worker
 from celadon.ledger.schedules import Entry
+from celadon.metrics import readings, serving
 from celadon.queues import operators_file
 from celadon.registry import Definition
 from celadon.sender import Sender
@@ -64,10 +65,12 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
             self._be_present()
             fire_due()
             more = self._chores.tick()
+            heartbeat.ready()
         except LedgerUnavailable as error:
             log.warning("scheduler.ledger_away", error=str(error))
         except Exception:
             log.exception("scheduler.failed")
+        heartbeat.touch()
         return 0.0 if more else settings().tick_s
 
     def _be_present(self) -> None:
@@ -80,6 +83,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
     def close(self) -> None:
         # Called from a signal handler, perhaps in the midst of a transaction of this very thread: no SQL here. The
         # scheduler is taken for gone when it has not been heard of for PRESENCE_S.
+        heartbeat.stopping()
         self._sender.stop()
 
 
@@ -158,5 +162,8 @@ def _job(row: Any, definition: Definition, due_time: Any) -> NewJob:
 def run() -> None:
     """`celadon beat`: run until told to stop."""
     logs.configure()
+    heartbeat.begin()
+    sentry.start("beat")
+    serving.start("beat", readings.LEDGER)
     load()
     app.Beat(scheduler=f"{__name__}:LedgerScheduler", schedule=None, loglevel=settings().log_level, quiet=True).run()

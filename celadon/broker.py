@@ -18,12 +18,10 @@ from celery.exceptions import QueueNotFound
 from kombu import Connection, Producer
 from kombu.exceptions import KombuError, LimitExceeded
 
-from celadon import logs
+from celadon import telemetry
 from celadon.app import app
 from celadon.redis import get_redis
 from celadon.settings import settings
-
-log = logs.get("celadon.broker")
 
 PROBE_FIRST_S = 0.25  # A blip is over soon; an outage is asked about every PROBE_LAST_S.
 PROBE_LAST_S = 2.0
@@ -60,7 +58,7 @@ class Circuit:
             if self._open:
                 return
             self._open, self.reason = True, reason
-        log.warning("broker.circuit_opened", reason=reason)
+        telemetry.circuit(is_open=True, reason=reason)
         threading.Thread(target=self._ask, name="celadon-broker-probe", daemon=True).start()
 
     def _ask(self) -> None:
@@ -72,7 +70,7 @@ class Circuit:
             pause = min(pause * 2, PROBE_LAST_S)
         with self._lock:
             self._open, self.reason = False, ""
-        log.info("broker.circuit_closed")
+        telemetry.circuit(is_open=False)
 
 
 circuit = Circuit()

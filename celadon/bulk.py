@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from celadon import broker, fallback, registry
+from celadon import broker, fallback, registry, telemetry
 from celadon.deadline import Abandoned, within
 from celadon.errors import CeladonError, InvalidOption, KeyConflict
 from celadon.jobs import NewJob, Receipt, Submitted
@@ -68,7 +68,11 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
             results.append(jobs[index].receipt)
         except CeladonError as error:
             results.append(error)
-    stored = _store(jobs) if jobs else {}
+    try:
+        stored = _store(jobs) if jobs else {}
+    except CeladonError as away:
+        _tell(submissions, [away] * len(submissions))
+        raise
     unsent: dict[int, _Prepared] = {}
     for index, outcome in stored.items():
         job = jobs[index]
@@ -80,7 +84,16 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
         elif not at_rest(job.new, outcome[1], job.receipt):
             unsent[index] = job
     _deliver(unsent, results, began)
+    _tell(submissions, results)
     return results
+
+
+def _tell(submissions: Sequence[Submission], results: Sequence[Receipt | CeladonError]) -> None:
+    for one, result in zip(submissions, results, strict=True):
+        if isinstance(result, Receipt):
+            telemetry.submitted(one.name, result)
+        else:
+            telemetry.refused(one.name, result)
 
 
 def _prepare(one: Submission) -> _Prepared:

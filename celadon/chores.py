@@ -12,12 +12,14 @@ from celadon.errors import LedgerUnavailable
 from celadon.ledger import moving, presence, recovery, retention, sending
 from celadon.ledger.alerts import write_backlog_alert
 from celadon.ledger.db import clock, reading
+from celadon.metrics.readings import LEDGER
 from celadon.sender import Sender
 from celadon.settings import settings
 
 log = logs.get("celadon.scheduler")
 
 KEEP_UNDECLARED, KEEP_UNDECLARED_FOR = 1000, timedelta(days=7)  # Of jobs whose declaration is gone.
+COUNT_S = 15  # As often as Prometheus looks by custom.
 BACKLOG_ALERT_S = 60.0  # How long a job may wait, with the broker away, before the administrator is told.
 
 
@@ -43,8 +45,6 @@ class Reaper:
         recovered = []
         if now >= self._wait_until:
             recovered = recovery.reap(amnesty_until=self._amnesty_until)
-            for one in recovered:
-                log.warning("job.recovered", job_id=one.job_id, job=one.name, state=one.state)
         else:
             # Nothing to judge yet, but the next tick has to know that the ledger took a write.
             recovery.reap(limit=0)
@@ -59,7 +59,7 @@ class Chores:
         self._sender = sender
         self._reaper = Reaper()
         self._due: dict[str, float] = {}
-        self._aside: dict[str, threading.Lock] = {"alerts": threading.Lock(), "prune": threading.Lock()}
+        self._aside = {name: threading.Lock() for name in ("alerts", "prune", "count")}
         self._outage_told = False
 
     def tick(self) -> bool:
@@ -77,6 +77,8 @@ class Chores:
         self._every(5, "backlog", self._watch_backlog)
         self._every(1, "alerts", lambda: self._do_aside("alerts", alerts.send_due))
         self._every(10, "prune", lambda: self._do_aside("prune", prune))
+        if settings().metrics_bind:
+            self._every(COUNT_S, "count", lambda: self._do_aside("count", LEDGER.take))
         return promoted >= moving.BATCH
 
     def _every(self, seconds: float, name: str, chore: Callable[[], int]) -> int:

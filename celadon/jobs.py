@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -52,6 +53,22 @@ class Claim:
     claimed_at: datetime
     tenant: str | None = None
     trace: Mapping[str, str] | None = None
+    created_at: datetime | None = None
+    queued_at: datetime | None = None
+    run_at: datetime | None = None
+    schedule: str | None = None
+    began: float = field(default_factory=time.monotonic)  # Good in every process of this host.
+
+    def seconds(self) -> float:
+        """How long ago it was claimed."""
+        return time.monotonic() - self.began
+
+    @property
+    def promised_at(self) -> datetime | None:
+        """When it was due, at the first claim of a job that was due later; a retry was promised to nobody."""
+        if self.epoch != 1 or self.run_at is None or self.created_at is None:
+            return None
+        return self.run_at if self.schedule is not None or self.run_at > self.created_at else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +79,7 @@ class Failure:
     message: str
     traceback: str
     fingerprint: str
+    cause: BaseException | None = None  # For those who watch; it is not kept.
 
 
 class Submitted(StrEnum):

@@ -149,7 +149,12 @@ def _model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
     return create_model(
         f"Payload of {name}",
         __config__=ConfigDict(
-            extra="forbid", protected_namespaces=(), allow_inf_nan=False, ser_json_inf_nan="constants"
+            extra="forbid",
+            protected_namespaces=(),
+            allow_inf_nan=False,
+            ser_json_inf_nan="constants",
+            # An error's text goes into logs and to Sentry: the payload may not go with it.
+            hide_input_in_errors=True,
         ),
         **fields,
     )

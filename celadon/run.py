@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
-from celadon import backoff, drain, logs, registry, tracing
+from celadon import backoff, drain, logs, registry, sentry, telemetry, tracing
 from celadon.errors import (
     Asleep,
     CancelRequested,
@@ -93,9 +93,7 @@ def run_job(
     claim = claims.claim(job_id, worker=runner.worker, engine=runner.engine, lease_s=lease_s, alone=runner.alone)
     if claim is None:
         return Ran(why=claims.why_not(job_id))
-    with structlog.contextvars.bound_contextvars(
-        job_id=claim.job_id, job=claim.name, queue=claim.queue, attempt=claim.attempt + 1, epoch=claim.epoch
-    ):
+    with structlog.contextvars.bound_contextvars(**telemetry.of(claim)), sentry.run(claim):
         definition = registry.known().get(claim.name)
         if definition is None:
             # Its name was known when it was sent here, and is not any more: leave it to a worker that knows it.
@@ -116,8 +114,7 @@ def run_job(
 
 def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
     claim = running.claim
-    began = time.monotonic()
-    log.info("job.started", engine=runner.engine, worker=runner.worker)
+    telemetry.claimed(claim)
     patience_s = TELL_LEDGER_S if runner.engine == "worker" else TELL_LEDGER_INLINE_S
     try:
         ending = _call(running, definition, runner)
@@ -135,7 +132,6 @@ def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
     except LedgerUnavailable as away:
         log.error("job.left_behind", reason=str(away))
         return Ran(claim=claim, error=str(away))
-    log.info("job.ended", state=state, error=ending.error, seconds=round(time.monotonic() - began, 3))
     return Ran(claim=claim, state=state, error=ending.error, cause=ending.cause)
 
 
@@ -160,6 +156,7 @@ def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
         return Ending(lambda: claims.give_back(claim), str(departure))
     except LedgerUnavailable as away:
         # The job could not go on for lack of the ledger, which is no fault of its own.
+        log.warning("job.ledger_away", reason=str(away))
         return Ending(lambda: claims.postpone(claim, AWAY_AGAIN_S), str(away))
     except (KeyboardInterrupt, SystemExit) as ended:
         if drain.draining() or isinstance(ended, KeyboardInterrupt):
@@ -174,7 +171,6 @@ def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
 
 
 def _failed(claim: Claim, definition: Definition, error: BaseException) -> Ending:
-    log.warning("job.failed", exc_info=error)
     retry_in_s = _retry_in_s(claim, definition, error)
     failure = describe(error)
     depart = partial(claims.fail, claim, failure, retry_in_s=retry_in_s, alert_after=definition.alert_after)
@@ -211,13 +207,6 @@ def end_timed_out(running: Running) -> bool:
         )
     except LostClaim:
         return False
-    log.warning(
-        "job.timed_out",
-        job_id=claim.job_id,
-        job=claim.name,
-        epoch=claim.epoch,
-        seconds=allowed.total_seconds(),
-    )
     return True
 
 
@@ -232,6 +221,7 @@ def describe(error: BaseException) -> Failure:
         message=message[:2000],
         traceback=storable_text("".join(lines))[-20_000:],
         fingerprint=fingerprint(kind, re.sub(r"[0-9a-f]{6,}|\d+", "#", message.lower())[:200], where),
+        cause=error,
     )
 
 

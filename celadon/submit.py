@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session, scoped_session
 
-from celadon import broker, fallback, joining, outlook, registry, tracing
+from celadon import broker, fallback, joining, outlook, registry, telemetry, tracing
 from celadon.deadline import Abandoned, within
 from celadon.errors import InvalidOption, InvalidPayload, LedgerUnavailable, PayloadTooLarge
 from celadon.ids import new_id
@@ -60,30 +60,49 @@ def submit(
     Not promised: that the job has run, or that it runs only in one process; the ledger's claim takes care of that.
     """
     began = time.monotonic()
-    definition = registry.get(name)
-    new = prepare(definition, payload, key, run_at, delay, expires_in, queue, priority, tenant)
-    wants = definition.confirm if confirm is None else confirm
-    receipt = Receipt(job_id=new.id, outcome=Submitted.PENDING)
-    if session is not None:
-        return joining.join(
-            session,
-            new,
-            definition,
-            receipt,
-            lambda state: deliver(new, definition, state, wants, receipt, began),
-        )
+    with telemetry.refusals(name):
+        definition = registry.get(name)
+        new = prepare(definition, payload, key, run_at, delay, expires_in, queue, priority, tenant)
+        wants = definition.confirm if confirm is None else confirm
+        receipt = Receipt(job_id=new.id, outcome=Submitted.PENDING)
+        if session is not None:
+            return _join(session, new, definition, wants, receipt, began)
 
-    def store(abandoned: Abandoned) -> tuple[str, State, bool]:
-        with begin() as connection:
-            stored = insert_job(connection, new)
-            abandoned.check()
-        return stored
+        def store(abandoned: Abandoned) -> tuple[str, State, bool]:
+            with begin() as connection:
+                stored = insert_job(connection, new)
+                abandoned.check()
+            return stored
 
-    job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
-    if not fresh:
-        receipt.job_id = job_id
-        return receipt.settle(Submitted.DUPLICATE, reason=used(new, state))
-    return deliver(new, definition, state, wants, receipt, began)
+        job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
+        if fresh:
+            deliver(new, definition, state, wants, receipt, began)
+        else:
+            receipt.job_id = job_id
+            receipt.settle(Submitted.DUPLICATE, reason=used(new, state))
+    telemetry.submitted(name, receipt, time.monotonic() - began)
+    return receipt
+
+
+def _join(
+    session: Session | scoped_session[Session],
+    new: NewJob,
+    definition: Definition,
+    confirm: bool,
+    receipt: Receipt,
+    began: float,
+) -> Receipt:
+    """Store it in the caller's transaction; what follows, and the telling, waits for its commit."""
+
+    def committed(state: State) -> Receipt:
+        deliver(new, definition, state, confirm, receipt, began)
+        telemetry.submitted(new.name, receipt)
+        return receipt
+
+    joining.join(session, new, definition, receipt, committed)
+    if receipt.outcome == Submitted.DUPLICATE:
+        telemetry.submitted(new.name, receipt)
+    return receipt
 
 
 def deliver(
@@ -184,15 +203,16 @@ def prepare(
         )
     delay_s, expires_s = seconds("delay", delay), seconds("expires_in", expires_in)
     if run_at is not None and delay is not None:
-        raise InvalidOption("run_at and delay both say when the job is due; give one")
+        raise InvalidOption("run_at and delay both say when the job is due; give one", option="run_at")
     run_at = instant("run_at", run_at)
     for what, value in (("key", key), ("tenant", tenant)):
         if value is not None and not storable(value):
             raise InvalidOption(
-                f"{what}={value[:40]!r} has {len(value)} characters; 1 to 200 are allowed, none of them NUL"
+                f"{what}={value[:40]!r} has {len(value)} characters; 1 to 200 are allowed, none of them NUL",
+                option=what,
             )
     if priority is not None and not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
-        raise InvalidOption(f"priority={priority}: -{MAX_PRIORITY} to {MAX_PRIORITY} are allowed")
+        raise InvalidOption(f"priority={priority}: -{MAX_PRIORITY} to {MAX_PRIORITY} are allowed", option="priority")
     delayed = bool(delay_s) or (run_at is not None and run_at > datetime.now(UTC))
     where = queue or definition.queue_of(delayed=delayed)
     lane_of(where)  # Raises UnknownQueue.

@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from celadon import telemetry
 from celadon.errors import LostClaim
 from celadon.jobs import Claim, Failure
 from celadon.ledger.alerts import raise_alert
@@ -61,7 +62,10 @@ _FREE = and_(
     ~paused(),
     or_(jobs.c.quarantine.is_(False), bindparam("b_alone", type_=Boolean).is_(True)),
 )
-_OF_CLAIM = ["epoch", "name", "queue", "payload", "scope", "attempt", "max_attempts", "tenant", "trace", "claimed_at"]
+_OF_CLAIM = [
+    *("epoch", "name", "queue", "payload", "scope", "attempt", "max_attempts", "tenant", "trace", "schedule"),
+    *("created_at", "queued_at", "run_at", "claimed_at"),
+]
 _CLAIM = (
     update(jobs)
     .where(_FREE)
@@ -291,4 +295,5 @@ def _depart(
         )
         if failure is not None:
             raise_alert(connection, claim, failure, State(row.state), row.attempt, alert_after)
+    telemetry.ended(claim, outcome, State(row.state), failure)
     return State(row.state)

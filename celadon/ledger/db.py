@@ -145,6 +145,8 @@ def make_engine(url: str) -> Engine:
     options: dict[str, Any] = {
         "pool_size": limits.ledger_pool,
         "max_overflow": limits.ledger_pool,
+        # An error's text goes into logs, mails and to Sentry: payloads may not go with it.
+        "hide_parameters": True,
     }
     if parsed.get_backend_name() == "sqlite":
         if sqlite3.sqlite_version_info < (3, 35):

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
+from celadon import telemetry
 from celadon.ledger.alerts import write_alert
 from celadon.ledger.claims import NOT_HELD, QUEUED_NOW
 from celadon.ledger.db import at, begin, reading
@@ -16,10 +17,14 @@ from celadon.settings import settings
 from celadon.states import Outcome, State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recovered:
     job_id: str
     name: str
+    queue: str
+    schedule: str | None
+    worker: str  # Who ran it.
+    outcome: Outcome
     state: State
 
 
@@ -52,7 +57,10 @@ def _recover(which: Any, *, witnessed: bool, amnesty_until: datetime | None, lim
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()
-        return [_crashed(connection, row, witnessed, amnesty_until) for row in rows]
+        recovered = [_crashed(connection, row, witnessed, amnesty_until) for row in rows]
+    for one in recovered:
+        telemetry.recovered(one)
+    return recovered
 
 
 def _crashed(connection: Connection, row: Any, witnessed: bool, amnesty_until: datetime | None) -> Recovered:
@@ -97,4 +105,12 @@ def _crashed(connection: Connection, row: Any, witnessed: bool, amnesty_until: d
     )
     if state == State.DEAD:
         write_alert(connection, row.id, "dead", row.name, f"is dead after {crashes} crashes", cause)
-    return Recovered(row.id, row.name, state)
+    return Recovered(
+        job_id=row.id,
+        name=row.name,
+        queue=row.queue,
+        schedule=row.schedule,
+        worker=row.claimed_by,
+        outcome=outcome,
+        state=state,
+    )

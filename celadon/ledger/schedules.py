@@ -67,6 +67,12 @@ def _sync_one(connection: Connection, entry: Entry, generation: int, now: dateti
         connection.execute(update(schedules).where(schedules.c.name == entry.name).values(**new))
 
 
+def find(name: str) -> Any:
+    """The schedule's row, or None."""
+    with reading() as connection:
+        return connection.execute(select(schedules).where(schedules.c.name == name)).one_or_none()
+
+
 def due() -> tuple[Sequence[Any], datetime]:
     """Schedules whose next due time has come, and the database's time."""
     with reading() as connection:

@@ -8,8 +8,9 @@ from typing import Any
 
 import billiard.pool
 
-from celadon import logs, queues
+from celadon import heartbeat, logs, queues, sentry
 from celadon.app import app, load, patient
+from celadon.metrics import serving
 from celadon.settings import settings
 
 # With late acknowledgements a busy prefork pool waits 30 s for results that no longer come when it stops; a tenth of
@@ -27,6 +28,10 @@ def run(lane_name: str, **instead: str | int | None) -> int:
     changes: dict[str, Any] = {field: value for field, value in instead.items() if value is not None}
     lane = replace(queues.lane(lane_name), **changes)
     logs.configure()
+    heartbeat.begin()
+    heartbeat.keep()
+    sentry.start("worker")
+    serving.start("worker")
     patient(lane)
     load()
     post.take(lane)

@@ -42,6 +42,8 @@ class Reporter(Keeper):
             "payload": None,
             "trace": None,
             "claimed_at": run.claim.claimed_at.isoformat(),
+            # Told by the child when it began.
+            **dict.fromkeys(("created_at", "queued_at", "run_at")),
         }
         self._say({"op": "add", "pid": run.pid, "lease_s": run.lease_s, "deadline": run.deadline, "claim": facts})
 
@@ -98,8 +100,7 @@ class Children:
 
     def _bury(self, pid: int) -> None:
         """Put back what a dead child held, then forget it."""
-        for recovered in release_dead(post().of(pid)):
-            log.warning("child.died", pid=pid, job_id=recovered.job_id, state=recovered.state)
+        release_dead(post().of(pid))
         for run in self.keeper.running():
             if run.pid == pid:
                 self.keeper.remove(run)

@@ -4,7 +4,9 @@ A worker starts one small launcher when it first needs it. The launcher has ever
 opens no connections, so it can fork a process for a job in milliseconds: all jobs of a worker that was killed are
 running again at once, each alone. Whatever kills such a process is known to be that job's doing.
 
-    python -m celadon.worker.solo LANE BOOT REPORTS_FD        (reads job ids from standard input; LANE is JSON)
+    python -m celadon.worker.solo LANE BOOT REPORTS_FD [METRICS_FOLDER]
+
+reads job ids from standard input; LANE is JSON.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import IO
 
-from celadon import drain, keeper, logs
+from celadon import drain, keeper, logs, sentry
 from celadon.errors import LedgerUnavailable, LostClaim
 from celadon.keeper import Keeper, Running
 from celadon.ledger import claims
 from celadon.ledger.recovery import release_dead
+from celadon.metrics import seats
 from celadon.worker import post as posts
 
 log = logs.get("celadon.worker.solo")
@@ -76,7 +80,8 @@ class Solos:
             reading, writing = os.pipe()
             # The lane as this worker has it, which may be told otherwise than the operator's file says.
             lane = json.dumps(asdict(here.lane))
-            command = [sys.executable, "-m", "celadon.worker.solo", lane, here.boot, str(writing)]
+            shared = [str(folder)] if (folder := seats.folder()) else []
+            command = [sys.executable, "-m", "celadon.worker.solo", lane, here.boot, str(writing), *shared]
             self._launcher = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(writing,))
             os.close(writing)
             self._under_way.clear()  # The old launcher is gone, and with it the word of what it had begun.
@@ -176,6 +181,7 @@ def _be_alone(job_id: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: _stopping())
     keeper.use(Keeper(on_timeout=_out_of_time))
     run_job(job_id, replace(posts.post().runner(), alone=True))
+    sentry.flush()
 
 
 def _stopping() -> None:
@@ -192,6 +198,7 @@ def _give_back() -> None:
             claims.give_back(run.claim)
         except (LostClaim, LedgerUnavailable):
             continue
+    sentry.flush()
     os._exit(0)
 
 
@@ -199,6 +206,7 @@ def _out_of_time(running: Running) -> None:
     from celadon.run import end_timed_out
 
     end_timed_out(running)
+    sentry.flush()
     os._exit(0)  # The body can't be stopped otherwise, and has no right to go on.
 
 
@@ -206,9 +214,12 @@ def main() -> None:
     from celadon.app import load, patient
     from celadon.queues import Lane
 
-    facts, boot, reports = sys.argv[1:4]
+    facts, boot, reports, *shared = sys.argv[1:]
     lane = Lane(**json.loads(facts))
     logs.configure()
+    sentry.start("worker")
+    if shared:
+        seats.join(Path(shared[0]))
     patient(lane)
     load()
     posts.take(lane, boot)

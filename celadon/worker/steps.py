@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import bootsteps, signals
 
-from celadon import drain, keeper, logs, registry
+from celadon import drain, heartbeat, keeper, logs, registry, sentry
 from celadon.errors import LedgerUnavailable, LostClaim
 from celadon.keeper import Keeper
 from celadon.ledger import claims, moving, presence
@@ -38,6 +38,7 @@ def prepare() -> None:
     else:
         keeper.use(Keeper(on_timeout=slots.out_of_time))
     signals.worker_process_init.connect(_child_began, weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: sentry.flush(), weak=False)
     signals.worker_shutting_down.connect(_stopping, weak=False)
     signals.worker_ready.connect(_ready, weak=False)
     signals.task_unknown.connect(_unknown, weak=False)
@@ -112,6 +113,7 @@ def _child_began(**_: Any) -> None:
 
 
 def _ready(**_: Any) -> None:
+    heartbeat.ready()
     log.info("worker.ready", lane=post().lane.name, worker=post().boot, queues=list(post().lane.queues))
 
 
@@ -129,6 +131,7 @@ def _unknown(name: str = "", id: str = "", message: Any = None, **_: Any) -> Non
 def _stopping(**_: Any) -> None:
     """SIGTERM: runs end at their next step; what is left when the grace is over is given back, unburnt."""
     drain.begin()
+    heartbeat.stopping()
     solos.stop()
     threading.Thread(target=_enforce_grace, name="celadon-grace", daemon=True).start()
 

@@ -1,0 +1,80 @@
+"""Beat's schedules as Sentry's monitors.
+
+A job of a schedule checks in when it begins, each time that it begins again, and when it has ended for good. What did
+not come at all Sentry finds out by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from celadon import registry, sentry
+from celadon.ledger import schedules
+from celadon.queues import lane_of
+from celadon.states import FINAL, State
+
+SLUG = 50  # Characters that Sentry allows.
+UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))  # It keeps no intervals but whole minutes.
+MOST_MIN = 28 * 24 * 60  # Longest run that it can wait for.
+
+
+def begun(job_id: str, schedule: str | None) -> None:
+    """A run of the job begins. Raises LedgerUnavailable."""
+    _check_in(job_id, schedule, "in_progress")
+
+
+def ended(job_id: str, schedule: str | None, state: State, seconds: float | None = None) -> None:
+    """A run has ended, and the job is in `state` now: one that is to be tried again goes on being in progress.
+
+    Raises LedgerUnavailable.
+    """
+    if state in FINAL:
+        _check_in(job_id, schedule, "ok" if state == State.SUCCEEDED else "error", seconds)
+
+
+def _check_in(job_id: str, schedule: str | None, status: str, seconds: float | None = None) -> None:
+    if schedule is None or not sentry.is_on():
+        return
+    row = schedules.find(schedule)
+    config = monitor(row.spec, row.job) if row is not None else None
+    if config is None:
+        return
+    from sentry_sdk.crons import capture_checkin
+
+    capture_checkin(
+        monitor_slug=slug(schedule),
+        check_in_id=UUID(job_id).hex,  # The same for all its runs, whichever process tells.
+        status=status,
+        duration=seconds,
+        monitor_config=config,
+    )
+
+
+def slug(schedule: str) -> str:
+    """A schedule's name as Sentry can have it."""
+    return re.sub(r"[^a-z0-9_-]+", "-", schedule.lower()).strip("-")[:SLUG]
+
+
+def monitor(rule: Mapping[str, Any], job: str) -> Any:
+    """What Sentry has to know to miss a run; None for an interval that it can't keep."""
+    if "crontab" in rule:
+        fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+        every: dict[str, Any] = {"type": "crontab", "value": " ".join(rule["crontab"][field] for field in fields)}
+    else:
+        unit, length = next(((unit, s) for unit, s in UNITS if rule["every_s"] % s == 0), (None, 1))
+        if unit is None:
+            return None
+        every = {"type": "interval", "value": int(rule["every_s"] // length), "unit": unit}
+    return {"schedule": every, "timezone": "UTC", "max_runtime": _max_runtime_min(job)}
+
+
+def _max_runtime_min(job: str) -> int:
+    """From one check-in to the next: the longest run, and the longest wait for another try."""
+    definition = registry.get(job)
+    lane = lane_of(definition.queue_of(delayed=True))
+    longest_s = definition.timeout.total_seconds() if definition.timeout else lane.timeout_s
+    return min(MOST_MIN, math.ceil((longest_s + definition.backoff_cap.total_seconds()) / 60))

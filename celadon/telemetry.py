@@ -1,0 +1,143 @@
+"""What is told of each event, in one place: its log line, its metrics, and what Sentry hears of it.
+
+Nothing here may break a job or a request: an observer that fails is logged once per process, and no more.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from celadon import logs, monitors, registry, sentry
+from celadon.errors import CeladonError
+from celadon.jobs import Claim, Failure, Receipt
+from celadon.metrics import declared as metrics
+from celadon.states import Outcome, State
+
+if TYPE_CHECKING:
+    from celadon.ledger.recovery import Recovered
+
+log = logs.get("celadon.jobs")
+P = ParamSpec("P")
+
+UNKNOWN = "(unknown)"  # Instead of a name that anybody could have made up.
+
+_failed: set[str] = set()
+
+
+def _observer(observe: Callable[P, None]) -> Callable[P, None]:
+    @functools.wraps(observe)
+    def observed(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            observe(*args, **kwargs)
+        except Exception:
+            if observe.__name__ not in _failed:
+                _failed.add(observe.__name__)
+                log.exception("telemetry.failed", observer=observe.__name__)
+
+    return observed
+
+
+def of(claim: Claim) -> dict[str, Any]:
+    """The fields that every line of a run carries."""
+    return {
+        "job_id": claim.job_id,
+        "job": claim.name,
+        "queue": claim.queue,
+        "attempt": claim.attempt + 1,
+        "epoch": claim.epoch,
+    }
+
+
+# --- submitting -------------------------------------------------------------------------------------------------------
+
+
+@_observer
+def submitted(name: str, receipt: Receipt, seconds: float | None = None) -> None:
+    """A submission has its receipt. seconds: what it took, if it was made by itself."""
+    log.info("job.submitted", job_id=receipt.job_id, job=name, outcome=receipt.outcome, by=receipt.by)
+    metrics.SUBMISSIONS.add(name, receipt.outcome)
+    if seconds is not None:
+        metrics.SUBMIT_SECONDS.observe(seconds)
+
+
+@_observer
+def refused(name: str, error: CeladonError) -> None:
+    """A submission was refused. The message is for the caller: it may say what was in the payload."""
+    known = name if name in registry.known() else UNKNOWN
+    log.info("job.refused", job=known, error=type(error).__name__)
+    metrics.SUBMISSIONS.add(known, type(error).__name__)
+
+
+@contextmanager
+def refusals(name: str) -> Iterator[None]:
+    """Tell of the error that refuses a submission, and let it through."""
+    try:
+        yield
+    except CeladonError as error:
+        refused(name, error)
+        raise
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+@_observer
+def claimed(claim: Claim) -> None:
+    """A run begins."""
+    log.info("job.started", **of(claim), engine=claim.engine, worker=claim.worker)
+    if claim.queued_at is not None:
+        metrics.PICKUP_SECONDS.observe((claim.claimed_at - claim.queued_at).total_seconds(), claim.queue)
+    if claim.promised_at is not None:
+        metrics.LATENESS_SECONDS.observe((claim.claimed_at - claim.promised_at).total_seconds())
+    monitors.begun(claim.job_id, claim.schedule)
+
+
+@_observer
+def ended(claim: Claim, outcome: Outcome, state: State, failure: Failure | None) -> None:
+    """An attempt has ended, as the ledger says, and the job is in `state` now."""
+    seconds = claim.seconds()
+    facts = {**of(claim), "outcome": outcome, "state": state, "seconds": round(seconds, 3)}
+    if failure is None:
+        log.info("job.ended", **facts)
+    else:
+        log.warning("job.failed", **facts, error=failure.message, exc_info=failure.cause)
+        sentry.failed(claim, failure, final=state == State.DEAD)
+    metrics.ATTEMPTS.add(claim.name, outcome)
+    metrics.RUN_SECONDS.observe(seconds, claim.name)
+    monitors.ended(claim.job_id, claim.schedule, state, seconds)
+
+
+@_observer
+def recovered(one: Recovered) -> None:
+    """A job whose runner is gone was put back, or ended."""
+    log.warning(
+        "job.recovered", job_id=one.job_id, job=one.name, outcome=one.outcome, state=one.state, worker=one.worker
+    )
+    metrics.ATTEMPTS.add(one.name, one.outcome)
+    if one.outcome == Outcome.CRASHED:
+        sentry.crashed(one, final=one.state == State.DEAD)
+    monitors.ended(one.job_id, one.schedule, one.state)
+
+
+# --- the process ------------------------------------------------------------------------------------------------------
+
+
+@_observer
+def circuit(*, is_open: bool, reason: str = "") -> None:
+    """The broker is taken for away, or for back."""
+    if is_open:
+        log.warning("broker.circuit_opened", reason=reason)
+    else:
+        log.info("broker.circuit_closed")
+    metrics.CIRCUIT_OPEN.set(is_open)
+
+
+@_observer
+def answered(method: str, route: str, status: int, seconds: float) -> None:
+    """A request was answered, to its last byte. route: the template, for the path may be the key to an order."""
+    log.info("http.request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+    metrics.HTTP_REQUESTS.add(method, route, str(status))
+    metrics.HTTP_REQUEST_SECONDS.observe(seconds, method, route)
