@@ -6,9 +6,10 @@ CODE := $(wildcard celeryconfig.py flowerconfig.py celadon services tasks web de
 SUITES := $(wildcard tests/unit tests/contract tests/chart tests/live tests/browser tests/fence)
 SEED ?= 1
 RUNS ?= 10
+IMAGE ?= celadon:local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format fence reference pins wheel clean
+.PHONY: help setup demo up test check format fence reference pins image compose-env chart wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +27,7 @@ up: .venv/.ready ## run everything here until Ctrl-C ({WEB,FLOWER,REDIS,MAIL,MET
 
 test: .venv/.ready-test ## all that CI runs: servers, check, and every test
 	@.ci/servers
+	@.ci/helm
 	@$(MAKE) --no-print-directory lint
 	@$(PY) -m pytest $(SUITES)
 
@@ -48,6 +50,19 @@ fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); g
 bench-%: .venv/.ready-test ## ours beside plain Celery in one run; NAME: submit, outage, memory, throughput
 	@.ci/servers
 	@$(PY) -m benchmarks.$*
+
+image: ## build the container image (IMAGE=celadon:local)
+	@docker build --file deploy/Dockerfile --tag $(IMAGE) \
+		--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
+		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" .
+
+compose-env: ## write deploy/compose.env with fresh secrets for deploy/compose.yaml
+	@deploy/compose-env.sh
+
+chart: .venv/.ready ## lint the chart and pack it into dist/
+	@.ci/helm
+	@.venv/bin/helm lint --strict --quiet helm/celadon --values tests/chart/values.yaml
+	@.venv/bin/helm package helm/celadon --destination dist
 
 wheel: .venv/.ready ## build the wheel `celadon` into dist/
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist
