@@ -43,6 +43,8 @@ class PayloadTooLarge(CeladonError):
 class InvalidOption(CeladonError):
     """An option has a value that can't be meant."""
 
+    option: str | None = None  # Its name, where it is one alone.
+
 
 class KeyConflict(CeladonError):
     """The idempotency key was used before with another payload."""

@@ -72,8 +72,18 @@ def list_jobs(
     Raises InvalidOption, LedgerUnavailable.
     """
     if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidOption(f"limit={limit}: 1 to {MAX_LIMIT} jobs a page")
-    wanted = _wanted({"name": name, "queue": queue, "tenant": tenant, "error_fingerprint": error})
+        raise InvalidOption(f"limit={limit}: 1 to {MAX_LIMIT} jobs a page", option="limit")
+    wanted = []
+    for what, column, value in (
+        ("name", jobs.c.name, name),
+        ("queue", jobs.c.queue, queue),
+        ("tenant", jobs.c.tenant, tenant),
+        ("error", jobs.c.error_fingerprint, error),
+    ):
+        if value is not None and not storable(value):
+            raise InvalidOption(f"{what}={value[:40]!r}: 1 to 200 characters, none of them NUL", option=what)
+        if value is not None:
+            wanted.append(column == value)
     if (since := instant("created_after", created_after)) is not None:
         wanted.append(jobs.c.created_at >= since)
     if (until := instant("created_before", created_before)) is not None:
@@ -91,21 +101,10 @@ def list_jobs(
     return JobPage(jobs=tuple(map(_summary, shown)), next=_cursor(shown[-1]) if more else None)
 
 
-def _wanted(filters: dict[str, str | None]) -> list[Any]:
-    wanted: list[Any] = []
-    for column, value in filters.items():
-        if value is None:
-            continue
-        if not storable(value):
-            raise InvalidOption(f"{column}={value[:40]!r}: 1 to 200 characters, none of them NUL")
-        wanted.append(jobs.c[column] == value)
-    return wanted
-
-
 def _known(states: Collection[str]) -> list[State]:
     wrong = sorted(set(states) - set(State))
     if wrong:
-        raise InvalidOption(f"state={wrong[0][:40]!r}: one of {', '.join(State)}")
+        raise InvalidOption(f"state={wrong[0][:40]!r}: one of {', '.join(State)}", option="states")
     return [State(state) for state in dict.fromkeys(states)]
 
 
@@ -134,7 +133,9 @@ def _place(cursor: str) -> tuple[datetime, str]:
             raise ValueError("no job's id")
         instant("after", when := datetime.fromisoformat(created_at))
     except (ValueError, TypeError, AttributeError, RecursionError, InvalidOption) as error:
-        raise InvalidOption(f"after={cursor[:40]!r} is no cursor; give the `next` of a page as it is") from error
+        raise InvalidOption(
+            f"after={cursor[:40]!r} is no cursor; give the `next` of a page as it is", option="after"
+        ) from error
     return when, job_id
 
 
