@@ -6,7 +6,7 @@ from place to place is not here: FLOWER_BASIC_AUTH, FLOWER_URL_PREFIX, FLOWER_EN
 
 from tornado.options import options
 
-if not (options.basic_auth or options.auth):
+if not options.auth and not (options.basic_auth and all(":" in who.strip(":") for who in options.basic_auth)):
     raise SystemExit("Flower would be open to everybody: set FLOWER_BASIC_AUTH=user:password")
 
 read_only = True  # Whoever steers, steers the ledger: a worker or a message that Flower ends is not a job that ends.
