@@ -1,20 +1,37 @@
-"""What the API and the shop have in common: placing an order, and telling how far it is."""
+"""What the API and the shop have in common: placing an order, and knowing how far it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from flask import url_for
 
-from celadon import Receipt, find, step_views, submit
+from celadon import JobView, Receipt, StepView, find, step_views, submit
 from celadon.jobs import Submitted
 from celadon.ledger import session
+from celadon.ledger.db import translated
 from celadon.redis import get_redis
 from celadon.states import State
 from services.orders.flags import Flags
 from services.orders.place import Line, place
-from services.orders.view import OrderView, load, view_of
+from services.orders.view import OrderView, load, load_many, view_of
+
+Status = Literal["processing", "complete", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """An order, its job while the ledger keeps it, and the marks of its steps."""
+
+    order: OrderView
+    job: JobView | None
+    steps: Mapping[str, StepView]
+
+    @property
+    def status(self) -> Status:
+        return _status(self.order, self.job)
 
 
 def order(*, name: str, email: str, lines: Sequence[Line], request_key: str | None) -> tuple[OrderView, Receipt]:
@@ -37,18 +54,32 @@ def order(*, name: str, email: str, lines: Sequence[Line], request_key: str | No
     return view, receipt
 
 
-def tell(order_id: str) -> dict[str, Any]:
-    """An order with each step's state, its job and its invoice, JSON-ready. Raises OrderNotFound."""
-    with session(read_only=True) as own:
+def know(order_id: str) -> Known:
+    """What the ledger knows now. Raises OrderNotFound, LedgerUnavailable."""
+    with translated(), session(read_only=True) as own:
         view = load(own, order_id)
-    Flags(get_redis()).mend(view)
     job = find(view.job_id) if view.job_id else None
     # A finished job's row is dropped one day; the marks of its steps stay with the order.
     steps = {step.name: step for step in job.steps} if job else step_views(f"order:{order_id}")
-    told = view.as_dict(steps)
-    if view.status != "complete" and job and job.state in (State.DEAD, State.CANCELLED):
-        told["status"] = "failed"
-    told["finished"] = told["status"] != "processing"
+    return Known(order=view, job=job, steps=steps)
+
+
+def statuses(order_ids: Sequence[str]) -> list[tuple[OrderView, Status]]:
+    """Those of the orders that exist, in the order asked for. Raises LedgerUnavailable."""
+    with translated(), session(read_only=True) as own:
+        views = load_many(own, order_ids)
+    # Of a complete order nobody asks for the job.
+    return [(v, _status(v, find(v.job_id) if v.job_id and v.status != "complete" else None)) for v in views]
+
+
+def tell(order_id: str) -> dict[str, Any]:
+    """An order with each step's state, its job and its invoice, JSON-ready. Raises as `know` does."""
+    known = know(order_id)
+    view, job = known.order, known.job
+    Flags(get_redis()).mend(view)
+    told = view.as_dict(known.steps)
+    told["status"] = known.status
+    told["finished"] = known.status != "processing"
     told["job"] = job and {
         "id": job.id,
         "href": url_for("api.job", job_id=job.id),
@@ -63,3 +94,8 @@ def tell(order_id: str) -> dict[str, Any]:
         "sha256": view.invoice_sha256,
     }
     return told
+
+
+def _status(order: OrderView, job: JobView | None) -> Status:
+    given_up = job is not None and job.state in (State.DEAD, State.CANCELLED)
+    return "failed" if given_up and order.status != "complete" else order.status

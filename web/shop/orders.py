@@ -1,56 +1,46 @@
-"""An order's page, and its invoice."""
+"""An order's page, live; the orders of this browser; the invoice."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
-from flask import Response, abort, render_template
+from flask import Response, abort, jsonify, render_template
 
 from celadon.ledger import session
+from celadon.redis import get_redis
 from services.orders import invoice as invoices
-from web.ordering import tell
+from services.orders.flags import Flags
+from web.ordering import know, statuses
+from web.shop import visitor
+from web.shop.progress import WORDS, progress
+from web.streams import stream
 
-# What each step says in each of its states.
-WORDS = {
-    "inventory": {
-        "title": "Stock",
-        "waiting": "Waiting for its turn",
-        "running": "Taking your pieces from the shelf",
-        "done": "Taken from the shelf and reserved for you",
-        "failed": "Not everything is on the shelf; we are trying again",
-    },
-    "email": {
-        "title": "Confirmation",
-        "waiting": "Waiting for its turn",
-        "running": "Writing to you",
-        "done": "Sent to {email}",
-        "failed": "The mail did not go out; we are trying again",
-    },
-    "invoice": {
-        "title": "Invoice",
-        "waiting": "Waiting for its turn",
-        "running": "Being written",
-        "done": "Ready to download",
-        "failed": "Could not be written; we are trying again",
-    },
-}
-STATUS = {
-    "processing": "We are working on your order. You need not wait here.",
-    "complete": "Everything is done. Thank you!",
-    "failed": "Something needs our attention. We have been told and will write to you.",
-}
+
+def history() -> str:
+    """GET /orders: the orders of this browser, the newest first."""
+    return render_template("orders.html", orders=statuses(visitor.orders()), most=visitor.MAX_ORDERS)
 
 
 def show(order_id: UUID) -> str:
     """GET /orders/{id}"""
-    order = tell(str(order_id))
-    words = {
-        step: {state: text.format(email=order["customer"]["email"]) for state, text in texts.items()}
-        for step, texts in WORDS.items()
-    }
-    created = datetime.fromisoformat(order["created_at"])
-    return render_template("order.html", order=order, words=words, status=STATUS, created=created)
+    known = know(str(order_id))
+    Flags(get_redis()).mend(known.order)
+    return render_template("order.html", order=known.order, progress=progress(known), words=WORDS)
+
+
+def state(order_id: UUID) -> Response:
+    """GET /orders/{id}.json: the progress, for a page that asks again and again."""
+    return jsonify(progress(know(str(order_id))))
+
+
+def events(order_id: UUID) -> Response:
+    """GET /orders/{id}/events: the progress as server-sent events, `change` by `change` until the `end`."""
+
+    def look() -> tuple[dict[str, object], bool]:
+        now = progress(know(str(order_id)))
+        return now, now["finished"]
+
+    return stream(look)
 
 
 def invoice(order_id: UUID) -> Response:

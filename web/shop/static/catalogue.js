@@ -1,38 +1,25 @@
-// The running total, and buttons for one more or less. The form works without them.
+// Puts a piece into the basket without leaving the page. The forms work without it.
 "use strict";
 
-const form = document.querySelector("form.shop");
-const line = form.querySelector(".total");
-const money = new Intl.NumberFormat("en-IE", { style: "currency", currency: "EUR" });
+const said = document.querySelector("[data-said]");
 
-function add() {
-  let pieces = 0, cents = 0;
-  for (const card of form.querySelectorAll(".card")) {
-    const input = card.querySelector("input");
-    const count = Math.max(0, Math.min(Number(input.max), Math.trunc(Number(input.value) || 0)));
-    card.classList.toggle("chosen", count > 0);
-    card.querySelector("[data-step='-1']").disabled = count === 0;
-    pieces += count;
-    cents += count * Number(card.dataset.price);
+async function add(form) {
+  const answer = await fetch(form.action, { method: "POST", body: new FormData(form) });
+  if (!answer.ok) throw new Error(`${answer.status}`);
+  // The answer is the catalogue as it is now: take from it what has changed.
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const piece = form.closest(".piece");
+  for (const part of ["[data-pieces]", `[id="${piece.id}"] [data-state]`]) {
+    document.querySelector(part).replaceWith(page.querySelector(part));
   }
-  line.querySelector("[data-pieces]").textContent = pieces === 0 ? "Nothing chosen yet" : pieces === 1 ? "1 piece" : `${pieces} pieces`;
-  line.querySelector("[data-total]").textContent = pieces === 0 ? "" : money.format(cents / 100);
+  said.textContent = `${piece.querySelector("h2").textContent}: ${piece.querySelector("[data-state]").textContent.trim()}`;
 }
 
-form.addEventListener("click", (event) => {
-  const step = event.target.closest("[data-step]");
-  if (!step) return;
-  const input = step.parentElement.querySelector("input");
-  if (step.dataset.step === "1") input.stepUp(); else input.stepDown();
-  add();
+// One after the other: the basket is a cookie, and of two answers at once one would be forgotten.
+let adding = Promise.resolve();
+document.addEventListener("submit", (event) => {
+  event.preventDefault();
+  adding = adding.then(() => add(event.target)).catch(() => event.target.submit()); // The browser shows what is wrong.
 });
-form.addEventListener("input", (event) => {
-  event.target.removeAttribute("aria-invalid");
-  document.getElementById(`mend-${event.target.id}`)?.remove();
-  add();
-});
-window.addEventListener("pageshow", add); // Back from an order: the browser filled the form again.
-
-for (const hidden of form.querySelectorAll("[data-step], .total")) hidden.hidden = false;
-add();
-form.querySelector(".summary")?.focus();
+// Back from the basket, where something may have been changed meanwhile.
+window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });

@@ -1,9 +1,10 @@
-// Shows each step as it happens: asks once a second while things change, less and less often while they don't.
+// Shows each step as it happens. The server tells it by server-sent events; where it can't, the page asks, once a second
+// while things change, less and less often while they don't.
 "use strict";
 
 const OFTEN_MS = 1000, SELDOM_MS = 10000;
-const page = document.querySelector("[data-order]");
-let pause = OFTEN_MS, seen = "", timer;
+const page = document.querySelector(".progress");
+let source, timer, pause = OFTEN_MS, seen = "", asking = !("EventSource" in window);
 
 const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
@@ -15,45 +16,58 @@ function clock(element, at) {
 
 function show(order) {
   page.dataset.status = order.status;
-  const status = page.querySelector(".status");
-  put(status, status.dataset[order.status]);
-  for (const [name, step] of Object.entries(order.processing)) {
-    const item = page.querySelector(`[data-step="${name}"]`);
-    const word = item.querySelector(".word"), reason = item.querySelector(".reason");
+  put(page.querySelector(".says"), order.says);
+  for (const [name, step] of Object.entries(order.steps)) {
+    const item = page.querySelector(`[data-step="${name}"]`), reason = item.querySelector(".reason");
     item.dataset.state = step.state;
-    put(word, word.dataset[step.state] ?? word.dataset.waiting);
-    if (reason) { // Only stock is the customer's business; other reasons name our servers.
-      put(reason, (step.last_error ?? "").replace(/^\w+: /, "")); // Without the name of the error's class.
-      reason.hidden = step.state !== "failed";
-    }
-    clock(item.querySelector("time"), step.done_at ?? step.last_attempt);
+    put(item.querySelector(".word"), step.says);
+    put(reason, step.reason ?? "");
+    reason.hidden = !step.reason;
+    clock(item.querySelector("time"), step.at);
   }
   const next = page.querySelector(".next");
-  next.hidden = !order.job?.next_try;
-  clock(next.querySelector("time"), order.job?.next_try);
+  clock(next.querySelector("time"), order.next_try);
+  next.hidden = !order.next_try;
   page.querySelector("[data-invoice]").hidden = !order.invoice;
+  if (order.finished) document.removeEventListener("visibilitychange", wake);
 }
 
-async function look() {
-  clearTimeout(timer);
+function listen() {
+  source = new EventSource(page.dataset.events);
+  source.addEventListener("change", (event) => show(JSON.parse(event.data)));
+  source.addEventListener("end", (event) => { source.close(); show(JSON.parse(event.data)); });
+  source.addEventListener("error", () => {
+    // A stream that broke off is opened again by the browser; one that was refused is not.
+    if (source.readyState === EventSource.CLOSED) { asking = true; ask(); }
+  });
+}
+
+async function ask() {
   try {
-    const answer = await fetch(page.dataset.order, { cache: "no-store" });
+    const answer = await fetch(page.dataset.state, { cache: "no-store" });
     if (!answer.ok) throw new Error(`${answer.status}`);
     const text = await answer.text();
     pause = text === seen ? Math.min(pause * 1.3, SELDOM_MS) : OFTEN_MS;
     seen = text;
     const order = JSON.parse(text);
     show(order);
-    if (order.finished) return document.removeEventListener("visibilitychange", wake);
+    if (order.finished) return;
   } catch {
     pause = Math.min(pause * 2, SELDOM_MS); // The shop is away for a moment; what is shown stays true.
   }
-  if (!document.hidden) timer = setTimeout(look, pause);
+  if (!document.hidden) timer = setTimeout(ask, pause);
 }
 
+// A page that nobody sees holds no stream and asks nothing.
 function wake() {
-  if (!document.hidden) { pause = OFTEN_MS; look(); }
+  clearTimeout(timer);
+  source?.close();
+  pause = OFTEN_MS;
+  if (!document.hidden) { if (asking) ask(); else listen(); }
 }
 
-document.addEventListener("visibilitychange", wake);
-look();
+for (const time of page.querySelectorAll("time[datetime]")) clock(time, time.dateTime);
+if (page.dataset.events) {
+  document.addEventListener("visibilitychange", wake);
+  wake();
+}

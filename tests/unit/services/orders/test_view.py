@@ -4,10 +4,12 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
+from services.orders.invoice import issue
 from services.orders.model import get_order
-from services.orders.view import catalogue, load
+from services.orders.view import catalogue, load, load_many
 from tests.unit.services.conftest import Place
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -64,6 +66,26 @@ def test_a_step_whose_mark_is_late_is_done_by_its_flag(begin: sessionmaker[Sessi
         view = load(session, order.id)
 
     assert view.processing({"email": Step("running")})["email"]["state"] == "done"
+
+
+def test_several_orders_are_read_together_in_the_order_asked_for(
+    begin: sessionmaker[Session], engine: Engine, placed: Place
+) -> None:
+    # Given three orders, one with an invoice
+    first, second, third = (placed(BOWL_TEA=n).id for n in (1, 2, 3))
+    with begin.begin() as session:
+        issue(session, second)
+    # When they and one that is not there are read
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    with begin() as session:
+        views = load_many(session, [third, "unknown", first, second])
+    asked = len([each for each in statements if "FROM" in each])
+    # Then they are what they are one by one, without a query for each
+    with begin() as session:
+        assert views == [load(session, each) for each in (third, first, second)]
+    assert views[2].invoice_sha256 is not None
+    assert asked == 2
 
 
 def test_the_catalogue_is_sorted_by_name(begin: sessionmaker[Session]) -> None:

@@ -1,12 +1,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
 from uuid import uuid4
 
+import pytest
+from flask import Flask
+
+from celadon.errors import LedgerUnavailable
+from celadon.ledger import session
+from celadon.states import State
+from services.orders.model import get_order
 from services.orders.view import STEPS
 from tests.servers import MailSink
-from tests.unit.web.conftest import Client, wish
-from web.shop.orders import STATUS, WORDS
+from tests.unit.web.conftest import Client, Configure, wish
+from tests.unit.web.shop.forms import place, text_of
+from web import streams
+from web.ordering import know
+from web.shop import visitor
+from web.shop.progress import NOT_DONE, STATUS, WORDS, progress
+
+SHORT = [{"sku": "JAR-MOON", "quantity": 4}]  # One more than there are.
 
 
 def order_of(client: Client, **changes: object) -> str:
@@ -14,27 +30,70 @@ def order_of(client: Client, **changes: object) -> str:
     return order_id
 
 
+# --- the page
+
+
 def test_every_step_has_words_for_every_state() -> None:
     assert list(WORDS) == list(STEPS)
     for words in WORDS.values():
-        assert set(words) == {"title", "waiting", "running", "done", "failed"}
+        assert set(words) == {"title", "waiting", "running", "done", "failed", "given_up"}
     assert set(STATUS) == {"processing", "complete", "failed"}
 
 
 def test_an_unfinished_order_keeps_itself_up_to_date(client: Client) -> None:
-    page = client.get(f"/orders/{order_of(client, lines=[{'sku': 'JAR-MOON', 'quantity': 4}])}").text
+    order_id = order_of(client, lines=SHORT)
 
-    assert "order.js" in page
+    page = client.get(f"/orders/{order_id}").text
+
+    assert f'data-events="/orders/{order_id}/events"' in page
+    assert f'data-state="/orders/{order_id}.json"' in page
     assert '<noscript><meta http-equiv="refresh"' in page
-    assert "JAR-MOON is short: 4 wanted, 3 left" in page
+    assert "Moon jar is short: 4 wanted, 3 left" in page
     assert "Next try at" in page
 
 
 def test_a_finished_order_asks_no_more(client: Client) -> None:
     page = client.get(f"/orders/{order_of(client)}").text
 
-    assert "order.js" not in page
+    assert "data-events" not in page
     assert "http-equiv" not in page
+
+
+def test_errors_of_our_servers_are_not_the_customer_s_business(client: Client, mail_sink: MailSink) -> None:
+    mail_sink.answers = ["451 the disk of mx7.internal is full"]
+    order_id = order_of(client)
+
+    seen = [client.get(f"/orders/{order_id}{path}").text for path in ("", ".json")]
+    with client.get(f"/orders/{order_id}/events") as answer:
+        parts = iter(answer.response)
+        seen.append((next(parts) + next(parts)).decode())
+
+    for text in seen:
+        assert WORDS["email"]["failed"] in text
+        assert "mx7.internal" not in text
+        assert "MailDelayed" not in text
+    assert "mx7.internal" in client.get(f"/api/orders/{order_id}").text
+
+
+def test_an_order_that_needs_people_says_so(client: Client, mail_sink: MailSink) -> None:
+    mail_sink.answers = ["550 no such user"]
+
+    page = client.get(f"/orders/{order_of(client)}").text
+
+    assert f">{STATUS['failed']}</p>" in page
+    assert "The mail to mina@example.com was not accepted" in page
+    assert "trying again" not in page
+
+
+def test_what_an_order_that_was_given_up_never_reached_is_not_done(client: Client) -> None:
+    known = know(order_of(client, lines=SHORT))
+    assert known.job is not None
+
+    told = progress(replace(known, steps={}, job=replace(known.job, state=State.CANCELLED)))
+
+    assert (told["status"], told["finished"]) == ("failed", True)
+    assert told["steps"]["inventory"]["says"] == NOT_DONE
+    assert told["steps"]["email"]["says"] == "Sent to mina@example.com"
 
 
 def test_the_invoice_can_be_downloaded(client: Client) -> None:
@@ -49,15 +108,137 @@ def test_the_invoice_can_be_downloaded(client: Client) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_an_order_that_needs_people_says_so(client: Client, mail_sink: MailSink) -> None:
-    mail_sink.answers = ["550 no such user"]
+@pytest.mark.parametrize("path", ["", ".json", "/events", "/invoice.pdf"])
+def test_unknown_orders_are_pages_that_say_so(client: Client, path: str) -> None:
+    answer = client.get(f"/orders/{uuid4()}{path}")
 
-    page = client.get(f"/orders/{order_of(client)}").text
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")
+    assert "There is no order" in answer.text
 
-    assert f">{STATUS['failed']}</p>" in page
+
+# --- its events
 
 
-def test_unknown_orders_and_invoices_are_pages_that_say_so(client: Client) -> None:
-    for path in (f"/orders/{uuid4()}", f"/orders/{uuid4()}/invoice.pdf"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.mimetype) == (404, "text/html")
+def events_of(text: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """(event, data) of each message of a stream."""
+    for message in text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in message.splitlines() if line)
+        if "data" in lines:
+            yield lines["event"], json.loads(lines["data"])
+
+
+def test_a_finished_order_is_told_once_and_the_stream_ends(client: Client) -> None:
+    order_id = order_of(client)
+
+    answer = client.get(f"/orders/{order_id}/events")
+
+    assert answer.mimetype == "text/event-stream"
+    assert [*events_of(answer.text)] == [("end", client.get(f"/orders/{order_id}.json").json)]
+
+
+def test_each_change_is_told_until_the_end(client: Client, mail_sink: MailSink) -> None:
+    # Given an order whose mail is late, and somebody who watches
+    mail_sink.answers = ["451 come back"]
+    order_id = order_of(client)
+    stream = iter(client.get(f"/orders/{order_id}/events").response)
+    seen = [*events_of(next(stream).decode() + next(stream).decode())]
+    # When the rest is done
+    with session() as own:
+        order = get_order(own, order_id)
+        order.raise_flag("email_sent", order.created_at)
+        own.commit()
+    # Then that is told, and nothing more
+    seen += [*events_of("".join(part.decode() for part in stream))]
+    assert [(event, data["status"]) for event, data in seen] == [("change", "processing"), ("end", "complete")]
+
+
+def test_a_ledger_that_goes_away_ends_the_stream_and_the_browser_comes_back(
+    client: Client, configure: Configure, ledgers
+) -> None:
+    url = ledgers.fresh("sqlite")
+    configure(ledger_url=url)
+    order_id = order_of(client, lines=SHORT)
+    stream = iter(client.get(f"/orders/{order_id}/events").response)
+    assert "retry: " in next(stream).decode()
+    next(stream)
+
+    configure(ledger_url="sqlite:////nowhere/celadon.db")
+
+    assert [*stream] == []
+    assert client.get(f"/orders/{order_id}/events").status_code == 503
+    configure(ledger_url=url)
+    assert client.get(f"/orders/{order_id}.json").json["status"] == "processing"
+
+
+def test_when_all_streams_are_taken_the_page_can_ask_instead(client: Client, configure: Configure) -> None:
+    configure(web_threads=2)
+    streams.holders.cache_clear()
+    order_id = order_of(client, lines=SHORT)
+    taken = client.get(f"/orders/{order_id}/events")
+    try:
+        assert client.get(f"/orders/{order_id}/events").status_code == 503
+        assert client.get(f"/orders/{order_id}.json").status_code == 200
+    finally:
+        taken.close()
+        streams.holders.cache_clear()
+
+
+def test_progress_needs_no_request(client: Client) -> None:
+    # A stream goes on when its request's context is gone.
+    assert progress(know(order_of(client)))["finished"] is True
+
+
+# --- the history
+
+
+def test_a_browser_without_orders_is_told_so(client: Client) -> None:
+    page = client.get("/orders").text
+
+    assert "None from this browser yet." in page
+    assert 'class="button" href="/"' in page
+
+
+def test_the_history_has_the_newest_first_with_the_status_of_each(client: Client, mail_sink: MailSink) -> None:
+    mail_sink.answers = ["250 kept", "550 no such user", "451 come back"]
+    addresses = [place(client) for _ in range(3)]
+
+    page = client.get("/orders").text
+
+    assert [page.index(address) for address in reversed(addresses)] == sorted(page.index(a) for a in addresses)
+    statuses = [word for word in page.split("<") if word.startswith('span class="badge"')]
+    assert [word.partition(">")[2] for word in statuses] == ["In progress", "Needs attention", "Complete"]
+    assert text_of(client.get("/orders")).count("€48.00") == 3
+
+
+def test_another_browser_sees_nothing_of_it(app: Flask, client: Client) -> None:
+    place(client)
+
+    assert "None from this browser yet." in app.test_client().get("/orders").text
+
+
+def test_orders_that_are_gone_and_too_many_orders_are_left_out(client: Client) -> None:
+    address = place(client)
+    with client.session_transaction() as kept:
+        kept["orders"] = [str(uuid4()), *kept["orders"]]
+
+    page = client.get("/orders").text
+
+    assert page.count("/orders/") == 1
+    assert address in page
+    assert f"The last {visitor.MAX_ORDERS} orders" in page
+
+
+def test_the_history_of_a_ledger_that_is_away_says_when_to_come_back(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(client)
+
+    def away(*_: object) -> None:
+        raise LedgerUnavailable
+
+    monkeypatch.setattr("web.shop.orders.statuses", away)
+    answer = client.get("/orders")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert "We will be back in a moment" in answer.text
+    assert 'class="button" href="/orders"' in answer.text
