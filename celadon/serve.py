@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 
-from celadon.settings import settings
+from celadon.settings import override, settings
 
 
 def run(bind: str | None = None, workers: int | None = None) -> None:
@@ -40,4 +41,7 @@ def run(bind: str | None = None, workers: int | None = None) -> None:
         # Its socket would stand in the home folder, which may be read-only, and be shared by all of one user.
         "--no-control-socket",
     ]
+    if not limits.secret_key:
+        # One for all processes: a cookie that one has signed must be good for the others.
+        override(secret_key=secrets.token_hex(32))
     os.execv(sys.executable, arguments)
