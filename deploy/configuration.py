@@ -24,13 +24,7 @@ def configuration(stack: Stack, socket: Path, only: Collection[str] = ()) -> str
     Raises:
         ValueError: a name in `only` is none of a program; the message lists those there are.
     """
-    programs = stack.programs()
-    names = [program.name for program in programs]
-    unknown = sorted(set(only) - set(names))
-    if unknown:
-        raise ValueError(f"no program named {', '.join(unknown)}; there are: {', '.join(names)}")
-    chosen = [program for program in programs if not only or program.name in only]
-    return "\n".join([_head(stack, socket), *(_section(stack, program) for program in chosen)])
+    return "\n".join([_head(stack, socket), *(_section(stack, program) for program in stack.chosen(only))])
 
 
 def write(stack: Stack, socket: Path, only: Collection[str] = ()) -> Path:

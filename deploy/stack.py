@@ -6,7 +6,7 @@ The workers come from the table of lanes in `celeryconfig.py`: a lane added ther
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -114,6 +114,19 @@ class Stack:
         if self.secrets:
             programs.append(self._flower(self.secrets))
         return programs
+
+    def chosen(self, only: Collection[str] = ()) -> list[Program]:
+        """The programs with these names; no names: all.
+
+        Raises:
+            ValueError: a name is none of a program; the message lists those there are.
+        """
+        programs = self.programs()
+        names = [program.name for program in programs]
+        unknown = sorted(set(only) - set(names))
+        if unknown:
+            raise ValueError(f"no program named {', '.join(unknown)}; there are: {', '.join(names)}")
+        return [program for program in programs if not only or program.name in only]
 
     def metrics_ports(self) -> dict[str, int]:
         """Which program serves its metrics at which port. The lanes come last, so that a new one moves no other."""

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -41,7 +42,7 @@ def main() -> None:
             ledger_url=options.ledger_url,
             secrets=secrets,
         )
-        _refuse_taken_ports(stack, options.programs)
+        _refuse_taken_ports(stack, {program.name for program in stack.chosen(options.programs)})
         folder.mkdir(parents=True, exist_ok=True)
         environment.write(folder / "env", stack.environment | secrets.variables)
         override(**stack.environment)
@@ -83,12 +84,12 @@ def _listeners(stack: Stack) -> dict[str, int]:
     return {"web": ports.web, "redis": ports.redis, "mail": ports.mail, "flower": ports.flower}
 
 
-def _refuse_taken_ports(stack: Stack, only: list[str]) -> None:
+def _refuse_taken_ports(stack: Stack, names: Collection[str]) -> None:
     wanted = [(name, name, port, f"{name.upper()}_PORT={port + 1}") for name, port in _listeners(stack).items()]
     for name, port in stack.metrics_ports().items():
         wanted.append((name, f"the metrics of {name}", port, f"METRICS_PORT={(stack.ports.metrics or 0) + 100}"))
     for name, what, port, other in wanted:
-        if (not only or name in only) and listening(port):
+        if name in names and listening(port):
             raise ValueError(
                 f"port {port} for {what} is taken by another program; stop it, or choose another: make up {other}"
             )
@@ -99,8 +100,8 @@ def _wait(stack: Stack, supervisor: Supervisor) -> None:
     names = supervisor.names()
     lanes = {name.removeprefix("worker-") for name in names if name.startswith("worker-")}
     until("each lane has a worker", lambda: {worker.lane for worker in presence.alive()} >= lanes, within_s=60)
-    for program in stack.programs():
-        if program.last and program.name in names:
+    for program in stack.chosen(names):
+        if program.last:
             supervisor.launch(program.name)
     for name, port in _listeners(stack).items():
         if name in names:

@@ -110,7 +110,7 @@ def test_each_program_can_be_started_alone(tmp_path: Path) -> None:
 
 def test_an_unknown_program_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no program named wroker; there are: redis, mail, web"):
-        configuration(stack(tmp_path), tmp_path / "s", ["wroker"])
+        stack(tmp_path).chosen(["redis", "wroker"])
 
 
 def test_a_percent_sign_and_a_space_in_a_path_survive(tmp_path: Path) -> None:
