@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from celery import Celery
+
 from celadon.ledger import presence
 from celadon.settings import override
 from deploy import environment
@@ -106,6 +108,10 @@ def _wait(stack: Stack, supervisor: Supervisor) -> None:
     for name, port in _listeners(stack).items():
         if name in names:
             until(f"{name} listens on port {port}", partial(listening, port), within_s=60)
+    if lanes and {"redis", "flower"} <= set(names):
+        # Flower does so itself, but some seconds after its start: it would not show the first order.
+        with Celery(broker=stack.environment["BROKER_URL"], set_as_current=False) as celery:
+            celery.control.enable_events()
 
 
 def _addresses(stack: Stack, secrets: environment.Secrets, supervisor: Supervisor) -> str:
