@@ -1,0 +1,82 @@
+"""What the API tells, as values: the platform's own where it has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from celadon.client.errors import ApiError
+from celadon.jobs import JobView
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """What became of a submission: see `celadon.Receipt`."""
+
+    job_id: str
+    outcome: str
+    by: str | None = None
+    after_ms: float | None = None
+    reason: str | None = None
+    href: str | None = None  # Where to ask for the job.
+
+
+def told(text: bytes | str) -> Mapping[str, Any]:
+    """The JSON object that the API tells. Raises ApiError for anything else: some other server speaks there."""
+    try:
+        facts = json.loads(text)
+    except ValueError as error:
+        raise _stranger(f"no JSON: {text[:80]!r}") from error
+    if not isinstance(facts, dict):
+        raise _stranger(f"no JSON object: {text[:80]!r}")
+    return facts
+
+
+def listed(facts: Mapping[str, Any], name: str) -> list[Any]:
+    """A list in what the API tells. Raises ApiError."""
+    if not isinstance(facts.get(name), list):
+        raise _stranger(f"without its {name}: {str(facts)[:80]}")
+    found: list[Any] = facts[name]
+    return found
+
+
+def job_of(facts: Mapping[str, Any]) -> JobView:
+    return value_of(JobView, {"payload": {}, **facts})
+
+
+def value_of(kind: type[T], facts: Any) -> T:
+    """A dataclass from its JSON form. What it does not know is left out: the server may be newer. Raises ApiError."""
+    hints = _hints(kind)  # type: ignore[arg-type]  # mypy doubts that a class can be hashed.
+    try:
+        return kind(**{name: _value(hints[name], value) for name, value in facts.items() if name in hints})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _stranger(f"no {kind.__name__}: {error}") from error
+
+
+def _stranger(what: str) -> ApiError:
+    return ApiError(f"The answer is {what}; is the base URL that of Celadon?")
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    for kind in get_args(hint) or (hint,):  # `datetime | None` is either of them.
+        if kind is datetime:
+            return datetime.fromisoformat(value)
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return kind(value) if value in kind._value2member_map_ else value  # A word of a newer server stays a word.
+        if isinstance(kind, type) and is_dataclass(kind):
+            return tuple(value_of(kind, each) for each in value)
+    return value
