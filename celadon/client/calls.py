@@ -22,6 +22,7 @@ from celadon.times import instant, seconds
 MOST_JOBS = 1000  # That the API takes in one request.
 LONGEST_WAIT_S = 25.0  # Of one request: the API and common proxies end it at 30 s.
 SILENCE_S = 20.0  # A stream says something every 10 s.
+LOOK_AGAIN_S = 1.0  # When the API could not let a request wait, for as many as may were waiting already.
 COME_BACK_S = 1.0  # After a stream that ended, unless the server says otherwise.
 
 
@@ -111,8 +112,7 @@ class Calls:
             if job.finished or now >= until:
                 return job
             if now - began < asked_s / 2:
-                # Answered at once: as many clients as may are waiting there already.
-                yield Pause(min(1.0, until - now))
+                yield Pause(min(LOOK_AGAIN_S, until - now))
 
     def jobs(self, filters: Filters, page_size: int) -> Flow[None]:
         given = dict(filters)

@@ -19,9 +19,10 @@ class Parser:
     """Takes the bytes of a stream as they come and gives the events that are complete."""
 
     def __init__(self) -> None:
-        self.last_id: str | None = None
+        self.last_id: str | None = None  # Of the last event that was complete.
         self.retry_s: float | None = None
         self._rest = b""
+        self._id: str | None = None
         self._name, self._data = "", list[str]()
 
     def feed(self, piece: bytes) -> list[Event]:
@@ -35,7 +36,7 @@ class Parser:
     def _line(self, line: str) -> Event | None:
         if not line:
             event = Event(name=self._name or "message", data="\n".join(self._data)) if self._data else None
-            self._name, self._data = "", []
+            self._name, self._data, self.last_id = "", [], self._id
             return event
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -44,7 +45,7 @@ class Parser:
         elif field == "data":
             self._data.append(value)
         elif field == "id":
-            self.last_id = value
+            self._id = value
         elif field == "retry" and value.isascii() and value.isdigit():
             self.retry_s = int(value) / 1000
         return None
