@@ -36,6 +36,8 @@ if not structlog.is_configured():
 
 def configure() -> None:
     """Send the logs of this process, ours and those of the libraries, to standard error."""
+    from celery import signals
+
     tail: list[Any]
     if settings().log_format == "json":
         tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -59,9 +61,22 @@ def configure() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings().log_level)
+    logging.captureWarnings(True)
+    signals.setup_logging.connect(_instead_of_celery, weak=False)
     # Celery logs each task twice per run; our own `job.*` events say it once, with the job's fields.
     for noisy in ("celery.worker.strategy", "celery.app.trace", "kombu", "alembic", "aiosmtpd"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(settings().log_level)))
+    # Of the job whose child was killed `job.recovered` tells.
+    logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL)
+
+
+def _instead_of_celery(**_: Any) -> None:
+    """Celery sets up no handlers of its own, and what its pool of processes says goes our way."""
+    from billiard.util import get_logger
+
+    pool = get_logger()
+    pool.propagate = True
+    pool.setLevel(logging.ERROR)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

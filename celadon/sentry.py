@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from celadon.ledger.recovery import Recovered
 
 FLUSH_S = 2.0  # How long a process that ends waits for what it has to tell.
+QUIET = ("sentry_sdk", "multiprocessing")  # Of a child that was killed we tell with the job that it ran.
 
 _process: str | None = None  # Which kind of process tells; None: none does.
 
@@ -90,7 +91,7 @@ class _Errors(logging.Handler):
     """What is logged as an error is told too: our own lines with their fields, those of libraries without values."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.startswith("sentry_sdk"):
+        if record.name.startswith(QUIET):
             return
         import sentry_sdk
 

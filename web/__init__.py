@@ -7,7 +7,7 @@ from datetime import timedelta
 from flask import Flask
 
 import celadon.app
-from web import api, cookies, guard, health, problems, shop
+from web import api, cookies, guard, health, problems, shop, telemetry
 
 # Of a request's body. An order of 50 lines has 3 kB; nobody needs more.
 MAX_REQUEST_BYTES = 64 * 1024
@@ -20,7 +20,7 @@ def create_app() -> Flask:
     app = Flask(__name__, static_folder="shop/static", static_url_path="/static")
     app.config.update(MAX_CONTENT_LENGTH=MAX_REQUEST_BYTES, SEND_FILE_MAX_AGE_DEFAULT=STATIC_FOR)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for part in (cookies, guard, problems):
+    for part in (telemetry, cookies, guard, problems):
         part.install(app)
     for blueprint in (api.blueprint, health.blueprint, shop.blueprint):
         app.register_blueprint(blueprint)
