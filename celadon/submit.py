@@ -193,7 +193,7 @@ def prepare(
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError as error:
         raise InvalidPayload(
-            f"The payload of {definition.name!r} is no JSON: {error}", problems=[str(error)]
+            f"The payload of {definition.name!r} is no JSON: {error}", problems=[f"payload: {error}"]
         ) from error
     size = len(text.encode())
     if size > settings().max_payload_bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -25,17 +24,24 @@ KNOWN: dict[type[Exception], tuple[int, str]] = {
     InvalidOrder: (422, "invalid-request"),
     RequestReused: (422, "request-key-reused"),
     OrderNotFound: (404, "no-such-order"),
+    errors.UnknownJob: (422, "unknown-job"),
+    errors.UnknownQueue: (422, "unknown-queue"),
     errors.InvalidPayload: (422, "invalid-request"),
+    errors.InvalidOption: (422, "invalid-request"),
     errors.PayloadTooLarge: (413, "too-large"),
     errors.KeyConflict: (422, "request-key-reused"),
+    errors.UnknownJobId: (404, "no-such-job"),
+    errors.NotAllowed: (409, "not-in-this-state"),
     errors.LedgerUnavailable: (503, "ledger-unavailable"),
     errors.Refused: (503, "broker-unavailable"),
 }
+# Options of `submit` and `list_jobs` under the names that requests give them.
+_FIELDS = {"delay": "delay_s", "expires_in": "expires_in_s", "states": "state"}
 
 
 def install(app: Flask) -> None:
-    for kind, (status, slug) in KNOWN.items():
-        app.register_error_handler(kind, _known(status, slug))
+    for kind in KNOWN:
+        app.register_error_handler(kind, _known)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(DBAPIError, _database)
     app.register_error_handler(PoolTimeout, _database)
@@ -43,39 +49,70 @@ def install(app: Flask) -> None:
 
 
 def problem(status: int, detail: str, slug: str | None = None, **more: Any) -> Response:
-    """An error answer. `more` becomes members of the problem, such as `errors`; None is left out."""
-    title = HTTPStatus(status).phrase
-    if _for_people():
-        response = Response(render_template("error.html", status=status, title=title, detail=detail), status)
-    else:
-        body = {
-            "type": f"urn:celadon:problem:{slug}" if slug else "about:blank",
-            "title": title,
-            "status": status,
-            "detail": detail,
-            **{name: value for name, value in more.items() if value is not None},
-        }
-        response = Response(json.dumps(body), status, content_type="application/problem+json")
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+    """An error answer. `more` becomes members of the problem, such as `errors`; what is empty is left out."""
+    return _answer(as_dict(status, detail, slug, **more))
+
+
+def as_dict(status: int, detail: str, slug: str | None = None, **more: Any) -> dict[str, Any]:
+    """The body of a problem."""
+    return {
+        "type": f"urn:celadon:problem:{slug}" if slug else "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **{name: value for name, value in more.items() if value},
+    }
+
+
+def of_error(error: Exception) -> dict[str, Any]:
+    """The problem that a known error is."""
+    status, slug = next(KNOWN[kind] for kind in type(error).__mro__ if kind in KNOWN)
+    return as_dict(status, str(error), slug, errors=_to_mend(error), job_id=getattr(error, "job_id", None))
 
 
 def invalid(problems: list[Problem]) -> Response:
     """422, with every field to mend."""
-    return _known(422, "invalid-request")(InvalidOrder(problems))
+    return _known(InvalidOrder(problems))
+
+
+def _to_mend(error: Exception) -> list[dict[str, str]]:
+    """The fields of the request to mend, each with what is wrong."""
+    if isinstance(error, InvalidOrder):
+        return [each.as_dict() for each in error.problems]
+    if isinstance(error, errors.InvalidPayload):
+        found = [each.partition(": ") for each in error.problems or [f"payload: {error}"]]
+        return [
+            {"field": field if field == "payload" else f"payload.{field}", "message": message}
+            for field, _, message in found
+        ]
+    field = None
+    if isinstance(error, errors.UnknownJob):
+        field = "name"
+    elif isinstance(error, errors.UnknownQueue):
+        field = "queue"
+    elif isinstance(error, errors.InvalidOption) and error.option:
+        field = _FIELDS.get(error.option, error.option)
+    return [{"field": field, "message": str(error)}] if field else []
+
+
+def _answer(told: dict[str, Any]) -> Response:
+    status = told["status"]
+    if _for_people():
+        page = render_template("error.html", status=status, title=told["title"], detail=told["detail"])
+        response = Response(page, status)
+    else:
+        response = Response(json.dumps(told), status, content_type="application/problem+json")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
 
 
 def _for_people() -> bool:
     return not request.path.startswith(("/api/", "/health", "/ready"))
 
 
-def _known(status: int, slug: str) -> Callable[[Exception], Response]:
-    def answer(error: Exception) -> Response:
-        problems = [each.as_dict() for each in getattr(error, "problems", []) if isinstance(each, Problem)]
-        return problem(status, str(error), slug, errors=problems or None, job_id=getattr(error, "job_id", None))
-
-    return answer
+def _known(error: Exception) -> Response:
+    return _answer(of_error(error))
 
 
 def _http(error: HTTPException) -> Response:

@@ -2,7 +2,7 @@
 
 Policy, in this one place: a stream holds one thread, so at most half of a process's threads stream or wait (the others
 answer requests); a further client gets 503 and polls. A stream ends after MAX_S, and the browser comes back by itself
-with the id of what it saw last. A ledger that is away ends the stream too; the client comes back.
+with the id of what it saw last. A ledger that is away ends the stream too; the client comes back, and hears what is so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from flask import Response, request
 
-from celadon.errors import LedgerUnavailable
+from celadon.errors import LedgerUnavailable, UnknownJobId
 from celadon.settings import settings
 from web.problems import problem
 
@@ -25,6 +25,11 @@ FIRST_LOOK_S, LAST_LOOK_S = 0.1, 1.0  # Pauses between looks: short after a chan
 KEEP_ALIVE_S = 10.0  # A comment so often, so that no proxy takes the silence for the end.
 MAX_S = 120.0  # Longest stream: a browser that vanished without a word holds its thread no longer.
 COME_BACK_MS = 1000  # How soon a client whose stream ended comes back.
+
+
+class Over(Exception):
+    """Raised by a look: there is nothing more to be told to this client."""
+
 
 Look = Callable[[], tuple[dict[str, Any], bool]]
 
@@ -70,7 +75,7 @@ def _events(look: Look, first: tuple[dict[str, Any], bool], seen: str, event: st
         pause = min(pause * 1.3, LAST_LOOK_S)
         try:
             told, final = look()
-        except LedgerUnavailable:
+        except (LedgerUnavailable, UnknownJobId, Over):
             return
 
 

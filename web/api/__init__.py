@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from web import ledger
-from web.api import jobs, orders, products
+from web.api.routes import ROUTES, served
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
-blueprint.before_request(ledger.require)
-blueprint.add_url_rule("/products", "products", products.every)
-blueprint.add_url_rule("/orders", "place", orders.place, methods=["POST"])
-blueprint.add_url_rule("/orders/<uuid:order_id>", "order", orders.one)
-blueprint.add_url_rule("/jobs/<job_id>", "job", jobs.one)
+for _route in ROUTES:
+    blueprint.add_url_rule(_route.rule, _route.name, served(_route), methods=[_route.method])

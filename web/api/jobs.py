@@ -1,41 +1,91 @@
-"""`/api/jobs`: what became of a job."""
+"""Looking at jobs: a list of them, one of them, and one as it changes."""
 
 from __future__ import annotations
 
-import math
+from typing import Any
+from urllib.parse import urlencode
 
-from flask import Response, abort, jsonify, request
+from flask import Response, jsonify, request
 
-from celadon import find, wait
-from services.orders.errors import Problem
-from web.problems import invalid
-from web.streams import holders
+from celadon import JobView, find, list_jobs, wait
+from celadon.errors import UnknownJobId
+from celadon.ledger import apikeys
+from celadon.ledger.apikeys import Scope
+from web.api import callers
+from web.api.models import JobQuery, ListQuery
+from web.streams import Over, holders, stream
 
 MAX_WAIT_S = 30.0  # Below the time-outs of common proxies.
 MAX_ID = 64  # Characters; the column's width.
 
 
-def one(job_id: str) -> Response:
-    """GET /api/jobs/{id}: the job with its attempts and steps.
+def every(query: ListQuery) -> Response:
+    """List jobs
 
-    `?wait=SECONDS` answers when the job has finished, or as it is after that time, at most 30 s. No more
-    than half of the threads wait, so that some are always free; a further client is answered at once.
+    Newest first. Jobs that are submitted meanwhile shift nothing: with the `next` of a page as `after` the next one
+    goes on where it ended.
     """
-    try:
-        seconds = float(request.args.get("wait", "0"))
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        return invalid([Problem(field="wait", message="Seconds to wait, a number from 0 on.")])
-    if len(job_id) > MAX_ID or not job_id.isprintable():
-        abort(404, "There is no such job.")
-    if seconds and holders().acquire(blocking=False):
+    page = list_jobs(
+        states=query.state,
+        name=query.name,
+        queue=query.queue,
+        tenant=query.tenant,
+        error=query.error,
+        created_after=query.created_after,
+        created_before=query.created_before,
+        limit=query.limit,
+        after=query.after,
+    )
+    answer = jsonify({"jobs": [job.as_dict() for job in page.jobs], "next": page.next})
+    if page.next is not None:
+        kept = [(name, value) for name, value in request.args.items(multi=True) if name != "after"]
+        href = f"{request.script_root}{request.path}?{urlencode([*kept, ('after', page.next)])}"
+        answer.headers["Link"] = f'<{href}>; rel="next"'
+    return answer
+
+
+def one(job_id: str, query: JobQuery) -> Response:
+    """Show a job with its attempts and steps
+
+    No more than half of the threads wait or stream, so that some are always free; a further client that wants to wait
+    is answered at once.
+    """
+    if query.include:
+        callers.demand(Scope.OPERATE)
+    if query.wait and holders().acquire(blocking=False):
         try:
-            job = wait(job_id, min(seconds, MAX_WAIT_S))
+            job = wait(job_id, min(query.wait, MAX_WAIT_S))
         finally:
             holders().release()
     else:
         job = find(job_id)
+    told = known(job_id, job).as_dict()
+    if query.include and job is not None:
+        told["payload"] = job.payload
+    return jsonify(told)
+
+
+def events(job_id: str) -> Response:
+    """Watch a job
+
+    Server-sent events: `change` with the job as it is now, at first and whenever it has changed, and `end` with the
+    job as it ended. A stream ends after two minutes at the latest; a browser's EventSource comes back by itself.
+    """
+    key = callers.secret(request.headers["Authorization"])
+
+    def look() -> tuple[dict[str, Any], bool]:
+        if apikeys.verify(key) is None:
+            raise Over  # Revoked meanwhile.
+        job = known(job_id, find(job_id))
+        return job.as_dict(), job.finished
+
+    return stream(look)
+
+
+def known(job_id: str, job: JobView | None) -> JobView:
+    """Raises UnknownJobId."""
     if job is None:
-        abort(404, f"There is no job {job_id}; finished jobs are kept for a while only.")
-    return jsonify(job.as_dict())
+        raise UnknownJobId(
+            f"There is no job {job_id[:MAX_ID]}; finished jobs are kept for a while only", job_id=job_id[:MAX_ID]
+        )
+    return job

@@ -10,7 +10,7 @@ from services.orders.view import catalogue
 
 
 def every() -> Response:
-    """GET /api/products"""
+    """List what can be ordered"""
     with session(read_only=True) as own:
         products = catalogue(own)
     return jsonify(

@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 import celadon.redis
-from celadon.ledger import db, session
+from celadon.ledger import apikeys, db, session
+from celadon.ledger.apikeys import Scope
 from celadon.settings import settings
 from services.orders.model import Product
 from tests.ledgers import Ledgers
@@ -63,6 +64,19 @@ def app(configure: Configure, ledgers: Ledgers, kind: str, redis_server: RedisSe
 @pytest.fixture
 def client(app: Flask) -> Client:
     return app.test_client()
+
+
+@pytest.fixture
+def program(app: Flask) -> Client:
+    """A client with a key that may do everything."""
+    return with_key(app, *Scope)
+
+
+def with_key(app: Flask, *scopes: Scope) -> Client:
+    """A client with a key of its own that may do this."""
+    made: Client = app.test_client()
+    made.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {apikeys.create('test', scopes)[0]}"
+    return made
 
 
 @pytest.fixture

@@ -1,11 +1,21 @@
+"""Looking at jobs over HTTP: one of them, a list of them, and one as it changes."""
+
 from __future__ import annotations
 
+import json
 import time
+from typing import Any
 
 import pytest
+from flask import Flask
 
-from celadon import submit
-from tests.unit.web.conftest import Client, wish
+from celadon import cancel, find
+from celadon.ledger import apikeys
+from celadon.ledger.apikeys import Scope
+from tests.contract.given import a_job_that_is
+from tests.unit.web.api.given import JOB, fields, later
+from tests.unit.web.conftest import Client, wish, with_key
+from web import streams
 
 
 @pytest.fixture
@@ -15,43 +25,177 @@ def done(client: Client) -> str:
     return job_id
 
 
-@pytest.fixture
-def later(client: Client) -> str:
-    """A job that is due in an hour."""
-    return submit("orders.process", {"order_id": "o-1"}, delay=3600).job_id
+def test_a_job_tells_its_attempts_and_steps(program: Client, done: str) -> None:
+    job = program.get(f"/api/jobs/{done}").json
 
-
-def test_a_job_tells_its_attempts_and_steps(client: Client, done: str) -> None:
-    job = client.get(f"/api/jobs/{done}").json
-
-    assert (job["id"], job["name"], job["state"], job["engine"]) == (done, "orders.process", "succeeded", "inline")
+    assert (job["id"], job["name"], job["state"], job["engine"]) == (done, JOB, "succeeded", "inline")
     assert [attempt["outcome"] for attempt in job["attempts"]] == ["succeeded"]
     assert [step["name"] for step in job["steps"]] == ["inventory", "email", "invoice"]
     assert "payload" not in job
 
 
-def test_waiting_for_a_finished_job_takes_no_time(client: Client, done: str) -> None:
+def test_the_payload_is_told_to_those_who_ask_and_may(app: Flask, program: Client, done: str) -> None:
+    assert set(program.get(f"/api/jobs/{done}?include=payload").json["payload"]) == {"order_id"}
+
+    refused = with_key(app, Scope.READ).get(f"/api/jobs/{done}?include=payload")
+    assert (refused.status_code, refused.json["scope"]) == (403, "operate")
+    assert fields(program.get(f"/api/jobs/{done}?include=all")) == ["include"]
+
+
+def test_waiting_for_a_finished_job_takes_no_time(program: Client, done: str) -> None:
     began = time.monotonic()
 
-    assert client.get(f"/api/jobs/{done}?wait=30").json["state"] == "succeeded"
+    assert program.get(f"/api/jobs/{done}?wait=30").json["state"] == "succeeded"
     assert time.monotonic() - began < 5
 
 
-def test_waiting_ends_with_the_job_as_it_is(client: Client, later: str) -> None:
+def test_waiting_ends_with_the_job_as_it_is(program: Client) -> None:
     began = time.monotonic()
 
-    assert client.get(f"/api/jobs/{later}?wait=0.3").json["state"] == "scheduled"
+    assert program.get(f"/api/jobs/{later()}?wait=0.3").json["state"] == "scheduled"
     assert 0.3 <= time.monotonic() - began < 5
 
 
+def test_who_can_not_wait_because_too_many_do_is_answered_at_once(
+    program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams.holders(), "acquire", lambda blocking: False)
+    began = time.monotonic()
+
+    assert program.get(f"/api/jobs/{later()}?wait=30").json["state"] == "scheduled"
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize("wait", ["", "soon", "-1", "nan", "inf"])
-def test_a_wait_that_is_no_time_is_refused(client: Client, done: str, wait: str) -> None:
-    answer = client.get(f"/api/jobs/{done}", query_string={"wait": wait})
+def test_a_wait_that_is_no_time_is_refused(program: Client, done: str, wait: str) -> None:
+    answer = program.get(f"/api/jobs/{done}", query_string={"wait": wait})
 
-    assert answer.status_code == 422
-    assert answer.json["errors"][0]["field"] == "wait"
+    assert (answer.status_code, fields(answer)) == (422, ["wait"])
 
 
-@pytest.mark.parametrize("job_id", ["0190-unknown", "%00", "x" * 500])
-def test_an_unknown_job_is_not_found(client: Client, job_id: str) -> None:
-    assert client.get(f"/api/jobs/{job_id}").status_code == 404
+@pytest.mark.parametrize("job_id", ["0190-unknown", "%00", "x" * 500, "%ff", "%0a"])
+@pytest.mark.parametrize("path", ["", "/events"])
+def test_an_unknown_job_is_not_found(program: Client, job_id: str, path: str) -> None:
+    answer = program.get(f"/api/jobs/{job_id}{path}")
+
+    assert (answer.status_code, answer.json["type"]) == (404, "urn:celadon:problem:no-such-job")
+
+
+# --- lists
+
+
+def test_a_list_has_the_newest_first_and_says_where_the_next_page_is(program: Client) -> None:
+    made = [later() for _ in range(5)][::-1]
+
+    first = program.get("/api/jobs?limit=2")
+    second = program.get(first.headers["Link"].removeprefix("<").removesuffix('>; rel="next"'))
+    third = program.get("/api/jobs", query_string={"limit": 2, "after": second.json["next"]})
+
+    pages = [[job["id"] for job in page.json["jobs"]] for page in (first, second, third)]
+    assert pages == [made[:2], made[2:4], made[4:]]
+    assert (third.json["next"], third.headers.get("Link")) == (None, None)
+
+
+def test_a_list_is_narrowed_by_what_is_given(program: Client) -> None:
+    mine, other = later(tenant="acme & söhne"), later()
+    cancel(other)
+
+    def ids(**query: Any) -> list[str]:
+        answer = program.get("/api/jobs", query_string=query)
+        assert answer.status_code == 200, answer.text
+        return [job["id"] for job in answer.json["jobs"]]
+
+    assert ids(tenant="acme & söhne") == [mine]
+    assert ids(state="cancelled") == [other]
+    assert ids(state=["cancelled", "scheduled"]) == [other, mine]
+    assert ids(name=JOB, queue="default", created_after="2020-01-01T00:00:00z") == [other, mine]
+    assert ids(created_before="2020-01-01T00:00:00.5+02:00") == []
+    assert ids(error="0" * 16) == []
+
+
+def test_the_link_to_the_next_page_keeps_what_was_asked(program: Client) -> None:
+    made = [later(tenant="a&b=c") for _ in range(3)][::-1]
+    later()
+
+    page = program.get("/api/jobs", query_string={"tenant": "a&b=c", "state": ["scheduled", "dead"], "limit": 2})
+    rest = program.get(page.headers["Link"].removeprefix("<").removesuffix('>; rel="next"'))
+
+    assert [job["id"] for job in rest.json["jobs"]] == made[2:]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("state=ended", "state.0"),
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=many", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("name=", "name"),
+        ("name=%00", "name"),
+        (f"queue={'x' * 201}", "queue"),
+        ("created_after=yesterday", "created_after"),
+        ("created_after=2020-01-01", "created_after"),
+        ("created_after=1700000000", "created_after"),
+        ("created_before=2020-02-31T00:00:00Z", "created_before"),
+        ("after=soon", "after"),
+        ("stat=dead", "stat"),
+    ],
+)
+def test_a_list_that_can_not_be_meant_is_refused_by_field(program: Client, query: str, field: str) -> None:
+    answer = program.get(f"/api/jobs?{query}")
+
+    assert (answer.status_code, fields(answer)) == (422, [field])
+
+
+# --- events
+
+
+def events(answer: Any) -> list[tuple[str, dict[str, Any]]]:
+    """What a finished stream told: (event, data) of each."""
+    assert answer.content_type.startswith("text/event-stream")
+    found = [dict(line.split(": ", 1) for line in part.splitlines()) for part in answer.text.strip().split("\n\n")]
+    return [(one["event"], json.loads(one["data"])) for one in found if "event" in one]
+
+
+def test_a_finished_job_is_told_once(program: Client, done: str) -> None:
+    told = events(program.get(f"/api/jobs/{done}/events"))
+
+    assert [(event, job["state"]) for event, job in told] == [("end", "succeeded")]
+    assert told[0][1] == program.get(f"/api/jobs/{done}").json
+
+
+def test_a_job_is_told_as_it_changes(program: Client) -> None:
+    job_id = later()
+    with program.get(f"/api/jobs/{job_id}/events", buffered=False) as answer:
+        parts = iter(answer.response)
+        assert next(parts) == b"retry: 1000\n\n"
+        assert b"event: change" in next(parts)
+
+        cancel(job_id)
+
+        last = next(parts).decode()
+        assert "event: end" in last
+        assert '"state":"cancelled"' in last
+        assert next(parts, None) is None
+
+
+def test_a_stream_ends_when_its_key_is_revoked(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = with_key(app, Scope.READ)
+    with client.get(f"/api/jobs/{later()}/events", buffered=False) as answer:
+        parts = iter(answer.response)
+        next(parts), next(parts)
+
+        apikeys.revoke(apikeys.every()[-1].id)
+
+        assert list(parts) == []
+
+
+def test_a_job_of_any_state_can_be_told(program: Client) -> None:
+    from celadon.states import State
+
+    for state in State:
+        job_id = a_job_that_is(state)
+        view = find(job_id)
+        assert view is not None
+        assert program.get(f"/api/jobs/{job_id}").json == view.as_dict()

@@ -59,7 +59,9 @@ def test_a_finished_order_asks_no_more(client: Client) -> None:
     assert "http-equiv" not in page
 
 
-def test_errors_of_our_servers_are_not_the_customer_s_business(client: Client, mail_sink: MailSink) -> None:
+def test_errors_of_our_servers_are_not_the_customer_s_business(
+    client: Client, program: Client, mail_sink: MailSink
+) -> None:
     mail_sink.answers = ["451 the disk of mx7.internal is full"]
     order_id = order_of(client)
 
@@ -72,7 +74,7 @@ def test_errors_of_our_servers_are_not_the_customer_s_business(client: Client, m
         assert WORDS["email"]["failed"] in text
         assert "mx7.internal" not in text
         assert "MailDelayed" not in text
-    assert "mx7.internal" in client.get(f"/api/orders/{order_id}").text
+    assert "mx7.internal" in program.get(f"/api/orders/{order_id}").text
 
 
 def test_an_order_that_needs_people_says_so(client: Client, mail_sink: MailSink) -> None:

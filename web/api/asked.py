@@ -1,0 +1,59 @@
+"""Reading a request: its body and its query as models, and its idempotency key; what does not fit is told by field."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from flask import abort, request
+from pydantic import BaseModel, ValidationError
+
+from services.orders.errors import Problem
+from web.api.models import MAX_NAME
+from web.problems import invalid, problem
+
+M = TypeVar("M", bound=BaseModel)
+
+# Visible ASCII. No comma: that is how a server joins a header that was sent twice.
+KEY = r"^[!-+\--~]{1,%d}$" % MAX_NAME  # noqa: UP031 (braces of its own)
+
+
+def body(model: type[M]) -> M:
+    """The body. 415 if it is said to be no JSON, 400 if it is none, 422 if it does not fit."""
+    if not request.is_json:
+        abort(problem(415, "The body must be JSON, sent as application/json."))
+    try:
+        return model.model_validate_json(request.get_data())
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        if found[0]["type"] == "json_invalid":
+            abort(problem(400, f"The body is not JSON: {found[0]['msg']}."))
+        abort(invalid(misfits(error)))
+
+
+def query(model: type[M]) -> M:
+    """The parameters in the address. 422 if they do not fit; one given twice that is no list does not either."""
+    given: dict[str, str | list[str]] = {}
+    for name, values in request.args.lists():
+        field = model.model_fields.get(name)
+        given[name] = values if len(values) > 1 or (field and isinstance(field.default, list)) else values[0]
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        abort(invalid(misfits(error)))
+
+
+def idempotency_key() -> str | None:
+    """The header Idempotency-Key. 400 if it can't be one."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not re.fullmatch(KEY, key):
+        abort(problem(400, f"An Idempotency-Key has 1 to {MAX_NAME} visible ASCII characters, none of them a comma."))
+    return key
+
+
+def misfits(error: ValidationError) -> list[Problem]:
+    """What to mend, by field."""
+    return [
+        Problem(field=".".join(map(str, each["loc"])) or "body", message=each["msg"].removeprefix("Value error, "))
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+    ]

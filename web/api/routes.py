@@ -1,0 +1,160 @@
+"""The table of the API: every route, how it is served, and from the same facts how it is documented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, jsonify, request
+
+from celadon import JobView
+from celadon.errors import UnknownJobId
+from celadon.ledger.apikeys import Scope
+from celadon.settings import settings
+from web import ledger
+from web.api import asked, callers, jobs, openapi, operating, orders, products, submitting
+from web.api.models import JobList, JobQuery, JobReceipt, ListQuery, Reschedule, Results, SubmitJob, SubmitJobs
+from web.api.route import Route
+from web.api.shop_models import NewOrder, Order, PlacedOrder, Product
+
+AROUND_PAYLOAD = 16 * 1024  # Bytes of a job's body besides its payload: names, keys, white space.
+LOCATION = {"Location": "Where it is."}
+
+
+def document() -> Response:
+    """This document
+
+    OpenAPI 3.1, made from the table that the routes are served from.
+    """
+    return jsonify(openapi.document(ROUTES))
+
+
+def _one_job() -> int:
+    return settings().max_payload_bytes + AROUND_PAYLOAD
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        rule="/jobs",
+        name="submit",
+        view=submitting.one,
+        scope=Scope.PRODUCE,
+        body=SubmitJob,
+        takes_key=True,
+        max_bytes=_one_job,
+        status=202,
+        answer=JobReceipt,
+        headers=LOCATION,
+    ),
+    Route(
+        method="POST",
+        rule="/jobs/bulk",
+        name="submit_many",
+        view=submitting.many,
+        scope=Scope.PRODUCE,
+        body=SubmitJobs,
+        takes_key=True,
+        max_bytes=lambda: settings().api_max_bulk_bytes,
+        answer=Results,
+    ),
+    Route(
+        method="GET",
+        rule="/jobs",
+        name="jobs",
+        view=jobs.every,
+        scope=Scope.READ,
+        query=ListQuery,
+        answer=JobList,
+        headers={"Link": 'With rel="next", where the next page is; absent on the last.'},
+    ),
+    Route(
+        method="GET",
+        rule="/jobs/<job_id>",
+        name="job",
+        view=jobs.one,
+        scope=Scope.READ,
+        query=JobQuery,
+        answer=JobView,
+    ),
+    Route(
+        method="GET",
+        rule="/jobs/<job_id>/events",
+        name="job_events",
+        view=jobs.events,
+        scope=Scope.READ,
+        answer=JobView,
+        media="text/event-stream",
+    ),
+    Route(
+        method="POST",
+        rule="/jobs/<job_id>/cancel",
+        name="cancel",
+        view=operating.cancel,
+        scope=Scope.OPERATE,
+        answer=JobView,
+        problems=(409,),
+    ),
+    Route(
+        method="POST",
+        rule="/jobs/<job_id>/replay",
+        name="replay",
+        view=operating.replay,
+        scope=Scope.OPERATE,
+        answer=JobView,
+        problems=(409,),
+    ),
+    Route(
+        method="POST",
+        rule="/jobs/<job_id>/run-now",
+        name="run_now",
+        view=operating.run_now,
+        scope=Scope.OPERATE,
+        answer=JobView,
+        problems=(409,),
+    ),
+    Route(
+        method="POST",
+        rule="/jobs/<job_id>/reschedule",
+        name="reschedule",
+        view=operating.reschedule,
+        scope=Scope.OPERATE,
+        body=Reschedule,
+        answer=JobView,
+        problems=(409,),
+    ),
+    Route(method="GET", rule="/products", name="products", view=products.every, answer=list[Product]),
+    Route(
+        method="POST",
+        rule="/orders",
+        name="place",
+        view=orders.place,
+        body=NewOrder,
+        takes_key=True,
+        status=202,
+        answer=PlacedOrder,
+        headers=LOCATION,
+    ),
+    Route(method="GET", rule="/orders/<uuid:order_id>", name="order", view=orders.one, answer=Order),
+    Route(method="GET", rule="/openapi.json", name="openapi", view=document, answer=dict[str, Any], asks_ledger=False),
+)
+
+
+def served(route: Route) -> Callable[..., Response]:
+    """The function that Flask calls: who asks, then whether the ledger is there, then what is asked."""
+
+    def serve(**given: Any) -> Response:
+        if route.max_bytes is not None:
+            request.max_content_length = route.max_bytes()
+        callers.admit(route.scope)
+        if route.asks_ledger:
+            ledger.require()
+        if "job_id" in given and not (len(given["job_id"]) <= jobs.MAX_ID and given["job_id"].isprintable()):
+            raise UnknownJobId("There is no such job")
+        if route.query is not None:
+            given["query"] = asked.query(route.query)
+        if route.body is not None:
+            given["body"] = asked.body(route.body)
+        return route.view(**given)
+
+    return serve
