@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from celadon.ledger import presence
+from celadon.ledger import apikeys, presence
+from celadon.ledger.apikeys import Scope
 from celadon.settings import override
 from deploy.demo_report import HEADING, Row, judge, kept_mail
 from deploy.demo_signals import FOLDER, HOLD, STRIKE, TAKEN
@@ -35,9 +36,9 @@ WITHIN_S = 60  # For all 30 to be done, once the last is placed.
 class Demo:
     """The story, a method per chapter."""
 
-    def __init__(self, stack: Stack, supervisor: Supervisor) -> None:
+    def __init__(self, stack: Stack, supervisor: Supervisor, key: str) -> None:
         self.stack, self.supervisor = stack, supervisor
-        self.shop = Shop(f"http://{HOST}:{stack.ports.web}")
+        self.shop = Shop(f"http://{HOST}:{stack.ports.web}", key)
         self.placed: list[Placed] = []
         self.phases: list[tuple[str, float]] = []
 
@@ -157,8 +158,9 @@ def main() -> None:
         override(**stack.environment)
         try:
             subprocess.run([str(BIN / "celadon"), "migrate"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            key, _ = apikeys.create("make demo", [Scope.READ])
             with supervised(stack) as supervisor:
-                good = Demo(stack, supervisor).tell()
+                good = Demo(stack, supervisor, key).tell()
         except KeyboardInterrupt:
             print("\ninterrupted; everything it started is stopped")
         except (NotReady, OSError, subprocess.CalledProcessError) as error:

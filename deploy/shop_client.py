@@ -27,10 +27,13 @@ class Placed:
 
 
 class Shop:
-    """The API at `base`, such as `http://127.0.0.1:8000`. A call that is not answered raises OSError."""
+    """The API at `base`, such as `http://127.0.0.1:8000`. A call that is not answered raises OSError.
 
-    def __init__(self, base: str) -> None:
-        self._base = base
+    key: an API key with the scope `read`, needed to look at jobs.
+    """
+
+    def __init__(self, base: str, key: str = "") -> None:
+        self._base, self._key = base, key
 
     def place(self, name: str, email: str, lines: dict[str, int]) -> Placed:
         """Order; returns when the shop has accepted (202)."""
@@ -52,7 +55,8 @@ class Shop:
 
     def job(self, job_id: str) -> dict[str, Any]:
         """The job with its attempts."""
-        found: dict[str, Any] = json.loads(self._get(f"/api/jobs/{job_id}"))
+        request = Request(f"{self._base}/api/jobs/{job_id}", headers={"Authorization": f"Bearer {self._key}"})
+        found: dict[str, Any] = json.loads(self._answer(request))
         return found
 
     def invoice(self, order_id: str) -> bytes:
