@@ -24,19 +24,17 @@ PAUSE_S = 5.0
 
 log = logs.get("web.rates")
 
-_ask_after = 0.0
-
 
 def take(who: str) -> int | None:
     """Count a request of `who`. None: it may be served; else it is over the rate, and may come again in so many s."""
-    global _ask_after
     if not settings().api_rate:
         return None
-    if time.monotonic() >= _ask_after:
+    shared = _shared(get_redis())
+    if time.monotonic() >= shared.ask_after:
         try:
-            return _take(_shared(get_redis()), who)
+            return _take(shared.limiter, who)
         except redis.RedisError as error:
-            _ask_after = time.monotonic() + PAUSE_S
+            shared.ask_after = time.monotonic() + PAUSE_S
             log.warning("rates.counted_here", reason=str(error), seconds=PAUSE_S)
     return _take(_own(), who)
 
@@ -48,10 +46,18 @@ def _take(limiter: MovingWindowRateLimiter, who: str) -> int | None:
     return max(1, math.ceil(limiter.get_window_stats(rate, who).reset_time - time.time()))
 
 
+class _Shared:
+    """Counts that all processes share, by way of one Redis."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.limiter = MovingWindowRateLimiter(RedisStorage("redis://", connection_pool=client.connection_pool))
+        self.ask_after = 0.0
+
+
 @lru_cache(maxsize=1)
-def _shared(client: redis.Redis) -> MovingWindowRateLimiter:
-    """Of the process's Redis client: another client, after a fork or a change of address, is another limiter."""
-    return MovingWindowRateLimiter(RedisStorage("redis://", connection_pool=client.connection_pool))
+def _shared(client: redis.Redis) -> _Shared:
+    """Of the process's client: after a fork or a change of address there is another one."""
+    return _Shared(client)
 
 
 @cache
