@@ -166,7 +166,7 @@ def _tag(scope: Any, claim: Claim) -> None:
         ("job_id", claim.job_id),
         ("job", claim.name),
         ("queue", claim.queue),
-        ("attempt", claim.attempt + 1),
+        ("attempt", str(claim.attempt + 1)),
         ("worker", claim.worker),
         ("engine", claim.engine),
     ):

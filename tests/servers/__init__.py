@@ -9,5 +9,6 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.process import Missing
 from tests.servers.proxy import TcpProxy
 from tests.servers.redis import RedisServer
+from tests.servers.sentry import SentrySink
 
-__all__ = ["MailSink", "Missing", "PostgresServer", "RedisServer", "TcpProxy"]
+__all__ = ["MailSink", "Missing", "PostgresServer", "RedisServer", "SentrySink", "TcpProxy"]
