@@ -57,6 +57,7 @@ def app(configure: Configure, ledgers: Ledgers, kind: str, redis_server: RedisSe
         redis_url="",
         smtp_url=mail_sink.url,
         use_broker="false",
+        ledger_timeout_s=5,  # A busy machine is no ledger that is away.
     )
     return create_app()
 

@@ -41,7 +41,7 @@ def test_a_hanging_ledger_is_refused_at_once(
     # Given a database that worked and then accepts bytes without answering
     url = own_postgres.create_database("shop")
     migrate(url, "celeryconfig")
-    configure(ledger_url=url)
+    configure(ledger_url=url, ledger_timeout_s=0.8)
     assert client.post("/api/orders", json=wish()).status_code == 202
     own_postgres.freeze()
     # When somebody orders, and reads
