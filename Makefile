@@ -9,7 +9,7 @@ RUNS ?= 10
 IMAGE ?= celadon:local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format fence reference pins image compose-env chart wheel clean
+.PHONY: help setup demo up test check format fence reference pins image image-test chart wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,8 +56,8 @@ image: ## build the container image (IMAGE=celadon:local)
 		--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
 		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" .
 
-compose-env: ## write deploy/compose.env with fresh secrets for deploy/compose.yaml
-	@deploy/compose-env.sh
+image-test: .venv/.ready-test ## run deploy/compose.yaml with the image, place orders, stop it: some minutes, needs Docker
+	@tests/containers/run.sh
 
 chart: .venv/.ready ## lint the chart and pack it into dist/
 	@.ci/helm

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Writes deploy/compose.env: the example, with a fresh secret in each empty variable. Never overwrites one that is there.
+# Writes deploy/compose.env, or the file that is named: the example, with a fresh secret in each empty variable.
+# A file that is there already is left alone.
 set -eu
-cd "$(dirname "$0")"
+example="$(dirname "$0")/compose.env.example"
+file="${1:-$(dirname "$0")/compose.env}"
 
-if [ -e compose.env ]; then
-    echo "deploy/compose.env is there already; its passwords are those of the volumes that were made with it" >&2
+if [ -e "$file" ]; then
+    echo "$file is there already, and PostgreSQL's volume was made with its password; remove both to begin anew" >&2
     exit 1
 fi
 umask 077
@@ -14,5 +16,5 @@ while IFS= read -r line; do
         [A-Z]*=) echo "$line$(openssl rand -hex 24)" ;;
         *) echo "$line" ;;
     esac
-done <compose.env.example >compose.env
-echo "deploy/compose.env: written, readable for you alone"
+done <"$example" >"$file"
+echo "$file: written, readable for you alone"
