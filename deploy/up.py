@@ -90,7 +90,10 @@ def _refuse_taken_ports(stack: Stack, names: Collection[str]) -> None:
     wanted = [(name, name, port, f"{name.upper()}_PORT={port + 1}") for name, port in _listeners(stack).items()]
     for name, port in stack.metrics_ports().items():
         wanted.append((name, f"the metrics of {name}", port, f"METRICS_PORT={(stack.ports.metrics or 0) + 100}"))
+    given: dict[int, str] = {}
     for name, what, port, other in wanted:
+        if given.setdefault(port, what) != what:
+            raise ValueError(f"port {port} is given to {given[port]} and to {what}; choose another: make up {other}")
         if name in names and listening(port):
             raise ValueError(
                 f"port {port} for {what} is taken by another program; stop it, or choose another: make up {other}"

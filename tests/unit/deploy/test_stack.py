@@ -60,6 +60,12 @@ def test_flower_speaks_to_redis_as_the_user_who_only_watches(tmp_path: Path) -> 
     assert "flower" not in environments(stack(tmp_path))
 
 
+def test_flower_waits_for_whoever_starts_the_stack(tmp_path: Path) -> None:
+    text = parsed(configuration(stack(tmp_path, secrets=SECRETS), tmp_path / "s"))
+    sections = [name for name in text.sections() if name.startswith("program:")]
+    assert [name for name in sections if text[name]["autostart"] == "false"] == ["program:flower"]
+
+
 def test_no_other_program_is_told_the_passwords_of_flower(tmp_path: Path) -> None:
     made = stack(tmp_path, secrets=SECRETS)
     others = [made.environment, *(told for name, told in environments(made).items() if name != "flower")]

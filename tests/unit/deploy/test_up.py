@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
+from socket import socket
 
 import pytest
 import redis
@@ -92,9 +93,18 @@ def test_a_second_one_on_the_same_ports_is_refused_and_changes_nothing(up: Up) -
 
 
 def test_a_taken_port_for_metrics_is_refused_too(up: Up) -> None:
-    done = up.again("web", f"--metrics-port={up.redis_port}")
-    assert f"port {up.redis_port} for the metrics of web is taken" in done.stderr
-    assert f"make up METRICS_PORT={up.redis_port + 100}" in done.stderr
+    with socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = up.again("web", f"--metrics-port={port}")
+    assert f"port {port} for the metrics of web is taken" in done.stderr
+    assert f"make up METRICS_PORT={port + 100}" in done.stderr
+
+
+def test_a_port_given_twice_is_refused(up: Up) -> None:
+    done = up.again("web", f"--metrics-port={up.redis_port - 1}")
+    assert f"port {up.redis_port} is given to redis and to the metrics of beat" in done.stderr
 
 
 def test_stopping_it_leaves_nothing(up: Up) -> None:
