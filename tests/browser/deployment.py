@@ -1,0 +1,135 @@
+"""The shop as it is deployed: `celadon web` with two processes, a worker, Beat, Redis, a mail server, one ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import threading
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.eventually import eventually
+from tests.live.nodes import Workers
+from tests.live.platform import Platform
+from tests.servers import MailSink
+from tests.servers.process import celadon, free_port, kill_group, spawn
+
+PROCESSES, THREADS = 2, 4
+STREAMS = PROCESSES * THREADS // 2  # As many order pages as are told by a stream at once.
+
+
+class HeldMail(MailSink):
+    """A mail server that lets a test look at an order between two steps: while it is held, its answer has no end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = threading.Event()
+
+    def hold(self) -> None:
+        self._held.set()
+
+    def release(self) -> None:
+        self._held.clear()
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        while self._held.is_set():
+            await server.push("250-not yet")  # Something now and then, or the client would give up.
+            await asyncio.sleep(0.05)
+        return await super().handle_DATA(server, session, envelope)
+
+
+class Shop(Platform):
+    """The deployment; `mail` belongs to whoever made it."""
+
+    mail: HeldMail
+
+    def start(self, mail: HeldMail) -> None:
+        self.mail = mail
+        self.more = {
+            "CELERY_CONFIG_MODULE": "celeryconfig",
+            "SMTP_URL": mail.url,
+            "SECRET_KEY": "",  # Then the two processes share the one that `celadon web` makes.
+            "WEB_WORKERS": str(PROCESSES),
+            "WEB_THREADS": str(THREADS),
+            "CONFIRM_MS": "5000",  # An order that a test holds must be with the worker, not with a web process.
+        }
+        self.port = free_port()
+        self.beat()
+        self.serve()
+        self._default = self.worker("default")
+        Workers(self._default).start()
+        eventually("the shop is ready", self.ready, within=30)
+
+    def serve(self) -> None:
+        command = celadon("web", "--bind", f"127.0.0.1:{self.port}")
+        self._web: subprocess.Popen[bytes] = spawn(command, self.folder / "web.log", env=self.env, cwd=self.folder)
+
+    def kill_web(self) -> None:
+        kill_group(self._web)
+        self._web.wait(10)
+
+    def stop(self) -> None:
+        self.kill_web()
+        super().stop()
+
+    # --- asked past the browser
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ready(self) -> bool:
+        assert self._web.poll() is None, (self.folder / "web.log").read_text()[-3000:]
+        try:
+            return self.get("/ready").status == 200
+        except ConnectionError:
+            return False
+
+    def get(self, path: str) -> HTTPResponse:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", path)
+        return connection.getresponse()
+
+    def order(self, sku: str, quantity: int) -> dict[str, Any]:
+        """Order over HTTP; returns the answer."""
+        customer = {"name": "Mina Ito", "email": "mina@example.com"}
+        body = json.dumps({"customer": customer, "lines": [{"sku": sku, "quantity": quantity}]})
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("POST", "/api/orders", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        told: dict[str, Any] = json.loads(answer.read())
+        assert answer.status == 202, told
+        return told
+
+    def mend(self) -> None:
+        """Put back what a test has killed; returns when orders are picked up again."""
+        self.redis.start()
+        if self._default.container.status != "running":
+            Workers(self._default).start()
+        eventually("an order is picked up", self.picks_up, within=30)
+
+    def picks_up(self) -> bool:
+        return bool(self.order("DISH-DIP", 1)["receipt"]["outcome"] == "picked_up")
+
+    def take_all_streams(self) -> list[HTTPResponse]:
+        """Watch an order that stays unfinished with as many streams as there may be; the caller closes them."""
+        path = f"{page_of(self.order('JAR-MOON', 99))}/events"
+        taken: list[HTTPResponse] = []
+
+        def all_taken() -> bool:
+            answer = self.get(path)
+            if answer.status == 200:
+                taken.append(answer)
+            else:
+                answer.close()
+            return len(taken) == STREAMS
+
+        eventually("every stream is taken", all_taken)
+        return taken
+
+
+def page_of(order: dict[str, Any]) -> str:
+    return f"/orders/{order['id']}"
