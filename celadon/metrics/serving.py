@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -55,21 +56,24 @@ def start(process: str, *more: Collector) -> None:
     registry = CollectorRegistry()
     for collector in (Shared(folder), Build(process), *more):
         registry.register(collector)
-    threading.Thread(target=_serve, args=(host, port, registry), name="celadon-metrics", daemon=True).start()
+    try:
+        _serve(host, port, registry)
+    except OSError as error:
+        log.error("metrics.not_served", bind=f"{host}:{port}", error=str(error), again_s=AGAIN_S)
+        threading.Thread(target=_keep_trying, args=(host, port, registry), name="celadon-metrics", daemon=True).start()
 
 
 def _serve(host: str, port: int, registry: CollectorRegistry) -> None:
     global _server
-    told = False
-    while _server is None:
-        try:
-            _server, _ = start_http_server(port, host, registry)
-        except OSError as error:
-            if not told:
-                log.error("metrics.not_served", bind=f"{host}:{port}", error=str(error), again_s=AGAIN_S)
-            told = True
-            time.sleep(AGAIN_S)
+    _server, _ = start_http_server(port, host, registry)
     log.info("metrics.served", bind=f"{host}:{port}")
+
+
+def _keep_trying(host: str, port: int, registry: CollectorRegistry) -> None:
+    while True:
+        time.sleep(AGAIN_S)
+        with suppress(OSError):
+            return _serve(host, port, registry)
 
 
 def _after_fork() -> None:

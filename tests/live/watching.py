@@ -64,6 +64,9 @@ class Watched(Platform):
     def heartbeat(self, name: str) -> Path:
         return self.folder / f"{name}.heartbeat"
 
+    def beaten_at(self, name: str) -> int:
+        return self.heartbeat(name).stat().st_mtime_ns
+
     def ready_file(self, name: str) -> Path:
         return self.folder / f"{name}.heartbeat.ready"
 

@@ -1,0 +1,49 @@
+"""What is read anew for each look: the ledger's counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from celadon import queues
+from celadon.ledger.db import at
+from celadon.metrics import readings
+from celadon.metrics.readings import Ledger
+from celadon.states import State
+from tests.contract.given import a_job, a_job_that_is, change
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+
+def told(ledger: Ledger) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value for family in ledger.collect() for sample in family.samples
+    }
+
+
+def test_the_ledgers_counts_are_told_as_they_were_taken() -> None:
+    for state in State:
+        a_job_that_is(state)
+    for seconds in (3, 90):
+        change(a_job(queue="data_sync"), queued_at=at(-seconds))
+    ledger = Ledger()
+    assert told(ledger) == {}
+
+    ledger.take()
+    a_job()
+
+    counted = told(ledger)
+    assert {state: counted["celadon_jobs", state] for state in State} == {**dict.fromkeys(State, 1), State.QUEUED: 3}
+    queued = {queue: counted["celadon_queue_jobs", queue] for queue in queues.names()}
+    assert queued == {"default": 1, "data_sync": 2, "scheduled": 0}
+    assert 90 <= counted["celadon_queue_oldest_age_seconds", "data_sync"] < 95
+    assert counted["celadon_queue_oldest_age_seconds", "scheduled"] == 0
+
+
+def test_counts_that_are_old_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger()
+    ledger.take()
+    assert told(ledger)
+
+    monkeypatch.setattr(readings, "STALE_S", 0)
+
+    assert told(ledger) == {}
