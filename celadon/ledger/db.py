@@ -161,6 +161,12 @@ def make_engine(url: str) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
+        try:
+            parsed.get_dialect().import_dbapi()
+        except ModuleNotFoundError as error:
+            raise CeladonError(
+                f"LEDGER_URL names PostgreSQL, but its driver is missing ({error}); pip install 'celadon[postgresql]'"
+            ) from error
         made = create_engine(
             parsed,
             **options,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner, Result
@@ -156,6 +157,12 @@ def test_a_ledger_that_can_not_be_had_is_told_in_one_sentence(changes, told):
 
     assert output.startswith("Error: ")
     assert told in output
+
+
+def test_a_driver_that_is_not_installed_is_told_with_the_extra_that_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pointed(ledger_url="postgresql://nobody@127.0.0.1:1/x"):
+        assert "pip install 'celadon[postgresql]'" in refused("job", "x")
 
 
 @pytest.mark.usefixtures("ledger")
