@@ -64,6 +64,39 @@ def test_on_a_console_it_is_readable_and_without_colours_when_it_goes_to_a_file(
     assert "\x1b[" not in err
 
 
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_shows_no_local_variables(form):
+    # Here Rich is installed, whose tracebacks would show them.
+    program = "import rich\n" + CONFIGURED.replace("1 / 0", "local = 'a-local-value'[0:]; 1 / 0")
+
+    _, err = printed(program, LOG_FORMAT=form)
+
+    assert "ZeroDivisionError" in err
+    assert err.count("a-local-value") == err.count("local = 'a-local-value'[0:]")
+
+
+def test_celery_and_warnings_go_the_same_way_and_only_once():
+    program = """
+import logging, warnings
+from celadon import logs
+logs.configure()
+from celery import Celery
+app = Celery("unit")
+app.log.setup(loglevel="INFO")
+logging.getLogger("celery.worker").warning("from celery")
+logging.getLogger("celery.task").warning("from a task")
+from billiard.util import error
+error("from the pool")
+warnings.warn("from a library")
+"""
+    _, err = printed(program, LOG_FORMAT="json")
+
+    told = [json.loads(line)["event"] for line in err.splitlines()]
+    assert told[:3] == ["from celery", "from a task", "from the pool"]
+    assert len(told) == 4
+    assert "UserWarning: from a library" in told[3]
+
+
 def test_the_least_level_is_a_setting():
     _, err = printed(CONFIGURED, LOG_FORMAT="json", LOG_LEVEL="ERROR")
 

@@ -1,0 +1,97 @@
+"""Starting to tell Sentry, or not. (What is told by real processes: tests/live/test_watching.py.)"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from celadon import sentry
+from tests.eventually import eventually
+from tests.servers import SentrySink
+
+WITHOUT_THE_PACKAGE = "import sys; sys.modules['sentry_sdk'] = None\n"
+START = "from celadon import logs, sentry\nlogs.configure()\nsentry.start('worker')\n"
+SECRET = "a-word-that-may-not-leave"
+
+
+def run(program: str, dsn: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "SENTRY_DSN": dsn, "LOG_FORMAT": "json", **settings},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_without_a_dsn_the_package_is_not_even_looked_for() -> None:
+    done = run(f"{WITHOUT_THE_PACKAGE}{START}assert not sentry.is_on()\nsentry.flush()", "")
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "dsn", "told"),
+    [
+        (WITHOUT_THE_PACKAGE, "http://public@127.0.0.1:9/1", "sentry-sdk is not installed; install celadon[sentry]"),
+        ("", "https://sentry.example/1", "SENTRY_DSN can't be used"),
+        ("", "not a dsn", "SENTRY_DSN can't be used"),
+    ],
+)
+def test_a_dsn_that_can_not_be_served_ends_the_start_in_words(before: str, dsn: str, told: str) -> None:
+    done = run(f"{before}{START}", dsn)
+
+    assert done.returncode == 1
+    assert "CeladonError" in done.stderr
+    assert told in done.stderr
+
+
+ERRORS = f"""
+import logging, os, sys
+{START}
+def fail(argument):
+    local = argument
+    raise ValueError("it fails")
+
+log = logs.get("unit.ours")
+try:
+    fail("{SECRET}")
+except ValueError:
+    log.exception("unit.failed", job_id="j1", fact=7)
+log.warning("unit.warned")
+logging.getLogger("unit.library").error("it says %s", "{SECRET}")
+if os.fork() == 0:
+    log.error("unit.child")
+    sentry.flush()
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_what_is_logged_as_an_error_is_told_by_a_process_and_its_forks() -> None:
+    sink = SentrySink()
+    sink.start()
+    try:
+        done = run(ERRORS, sink.dsn)
+        assert done.returncode == 0, done.stderr
+        eventually("three are told", lambda: len(sink.events()) == 3)
+    finally:
+        sink.stop()
+
+    (failed,) = sink.events(job_id="j1")
+    assert failed["exception"]["values"][0]["value"] == "it fails"
+    assert failed["contexts"]["log"]["fact"] == 7
+    (library,) = sink.events(logger="unit.library")
+    assert library["message"] == "it says %s"
+    assert [event["message"] for event in sink.events(logger="unit.ours") if "message" in event] == ["unit.child"]
+    assert SECRET.encode() not in sink.raw
+
+
+def test_an_event_loses_what_says_who_asked_for_what() -> None:
+    event = {"message": "m", "request": {"url": "u"}, "user": {"ip": "i"}, "extra": {"argv": "a"}, "breadcrumbs": {}}
+
+    assert sentry._scrubbed(event, {}) == {"message": "m"}
