@@ -24,6 +24,7 @@ EXAMPLES = {
     "submit_a_job": ["receipt: inline", "result 'Hello, Ada!'", "same key: duplicate, same job: True"],
     "steps": ["after the first try: scheduled", "reserved once: [7]; charged with one key: True"],
     "sleep": ["wakes in 14 days", "tries that failed: 0", "short sleep: inline, 'reminded'"],
+    "testing": ["due now: 0", "a day later: scheduled, for the mail server", "ten minutes later: succeeded, 'sent'"],
     "transactional_enqueue": ["before the commit: pending", "after the commit: inline", "job in the ledger: None"],
 }
 
