@@ -127,7 +127,7 @@ class Shop(Platform):
                 answer.close()
             return len(taken) == STREAMS
 
-        eventually("every stream is taken", all_taken)
+        eventually("every stream is taken", all_taken, within=30)
         return taken
 
 
