@@ -9,12 +9,11 @@ from itertools import islice
 from typing import Any, Required, TypedDict
 from urllib.parse import quote, urlsplit
 
-from celadon.client import errors
 from celadon.client.errors import ApiError
 from celadon.client.exchange import Policy, exchange
 from celadon.client.flow import Answer, Flow, Found, Open, Pause, Read, Request, Send
 from celadon.client.stream import Parser
-from celadon.client.values import Receipt, job_of, listed, told, value_of
+from celadon.client.values import Receipt, job_of, listed, result_of, told, value_of
 from celadon.errors import InvalidOption
 from celadon.jobs import JobSummary, JobView
 from celadon.times import instant, seconds
@@ -23,7 +22,7 @@ MOST_JOBS = 1000  # That the API takes in one request.
 LONGEST_WAIT_S = 25.0  # Of one request: the API and common proxies end it at 30 s.
 SILENCE_S = 20.0  # A stream says something every 10 s.
 LOOK_AGAIN_S = 1.0  # When the API could not let a request wait, for as many as may were waiting already.
-COME_BACK_S = 1.0  # After a stream that ended, unless the server says otherwise.
+COME_BACK_S, SOONEST_S = 1.0, 0.1  # After a stream that ended, unless the server says otherwise; and at the earliest.
 
 
 class Options(TypedDict, total=False):
@@ -86,12 +85,12 @@ class Calls:
         """In parts of what one request takes, under keys that are the same when the whole is repeated."""
         key = key or new_key()
         results: list[Receipt | ApiError] = []
-        rest = iter(jobs)
+        rest = enumerate(jobs)
         while part := list(islice(rest, MOST_JOBS)):
-            bodies = [_body(job, job.get("key") or f"{key}:{len(results) + at}") for at, job in enumerate(part)]
+            bodies = [_body(job, job.get("key") or f"{key}:{number}") for number, job in part]
             try:
                 answer = yield from self._ask("POST", "/bulk", body={"jobs": bodies})
-                results += [_result(each) for each in listed(answer, "results")]
+                results += [result_of(each) for each in listed(answer, "results")]
             except ApiError as error:
                 error.idempotency_key = key
                 raise
@@ -140,7 +139,7 @@ class Calls:
                     if event.name == "end":
                         return
             seen = parser.last_id or seen
-            come_back_s = parser.retry_s if parser.retry_s is not None else come_back_s
+            come_back_s = come_back_s if parser.retry_s is None else max(parser.retry_s, SOONEST_S)
             yield Pause(come_back_s)
 
     # --- operating
@@ -195,12 +194,6 @@ def _body(job: Mapping[str, Any], key: str) -> dict[str, Any]:
         "expires_in_s": seconds("expires_in", job.get("expires_in")),
     }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _result(each: Mapping[str, Any]) -> Receipt | ApiError:
-    if "receipt" in each:
-        return value_of(Receipt, each["receipt"])
-    return errors.of_problem(each["status"], each["error"])
 
 
 def _at(job_id: str) -> str:

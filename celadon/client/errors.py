@@ -93,7 +93,6 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequest,
     401: NotAuthenticated,
     403: NotAuthorized,
-    404: UnknownJobId,
     409: NotAllowed,
     413: PayloadTooLarge,
     415: InvalidRequest,
@@ -109,7 +108,7 @@ def of_problem(status: int, problem: Mapping[str, Any]) -> ApiError:
     """The error that problem details describe."""
     kind = _BY_TYPE.get(str(problem.get("type", "")).removeprefix(_URN)) or _BY_STATUS.get(status, ApiError)
     detail = problem.get("detail") or problem.get("title") or _phrase(status)
-    fields = [f"{each['field']}: {each['message']}" for each in problem.get("errors") or () if "field" in each]
+    fields = _fields(problem.get("errors"))
     error = kind("; ".join([f"{status}: {detail}", *fields]), status=status, problem=problem)
     if isinstance(error, InvalidRequest):
         error.problems = fields
@@ -136,6 +135,12 @@ def _problem(answer: Answer) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _fields(told: Any) -> list[str]:
+    """The fields to mend, each with what is wrong with it."""
+    each = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
+    return [f"{entry.get('field')}: {entry.get('message')}" for entry in each]
 
 
 def _phrase(status: int) -> str:

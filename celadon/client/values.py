@@ -10,7 +10,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from celadon.client.errors import ApiError
+from celadon.client.errors import ApiError, of_problem
 from celadon.jobs import JobView
 
 T = TypeVar("T")
@@ -47,6 +47,14 @@ def listed(facts: Mapping[str, Any], name: str) -> list[Any]:
     return found
 
 
+def result_of(each: Any) -> Receipt | ApiError:
+    """What became of one of many submissions. Raises ApiError."""
+    try:
+        return value_of(Receipt, each["receipt"]) if "receipt" in each else of_problem(each["status"], each["error"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _stranger(f"no receipt and no problem: {str(each)[:80]}") from error
+
+
 def job_of(facts: Mapping[str, Any]) -> JobView:
     return value_of(JobView, {"payload": {}, **facts})
 
@@ -61,7 +69,7 @@ def value_of(kind: type[T], facts: Any) -> T:
 
 
 def _stranger(what: str) -> ApiError:
-    return ApiError(f"The answer is {what}; is the base URL that of Celadon?")
+    return ApiError(f"The answer is {what}; is the base URL that of Celadon?", in_doubt=True)
 
 
 @cache

@@ -23,7 +23,7 @@ class SubmittedJob:
     payload: Mapping[str, Any]  # In its JSON form, with the defaults of what was left out.
     queue: str
     key: str | None
-    run_at: datetime | None  # When it is due, if that is later, or was.
+    run_at: datetime | None  # When it is due: as it was submitted, or for its next try. None: at once.
     expires_at: datetime | None
     priority: int
     tenant: str | None
