@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from flask import Blueprint
+from flask.blueprints import BlueprintSetupState
 
+from web.api.jobs import JobId
 from web.api.routes import ROUTES, served
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
+
+
+@blueprint.record_once
+def _converters(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["job"] = JobId
+
+
 for _route in ROUTES:
     blueprint.add_url_rule(_route.rule, _route.name, served(_route), methods=[_route.method])

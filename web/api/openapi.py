@@ -24,6 +24,7 @@ say what it may: `produce` submits jobs, `read` looks at them, `operate` steers 
 in any minute (API_RATE); above it the answer is 429 with `Retry-After`. While the ledger is away the answer is 503
 with `Retry-After`, and nothing was accepted."""
 
+EVENTS = "text/event-stream"
 _REF = "#/components/schemas/{model}"
 _SECONDS = {"description": "In how many seconds to come again.", "schema": {"type": "integer", "minimum": 1}}
 _MEANS = {
@@ -83,9 +84,10 @@ def problems(route: Route) -> list[int]:
 
 def _operation(route: Route, schemas: dict[tuple[str, str], Any]) -> dict[str, Any]:
     summary, _, text = inspect.cleandoc(route.view.__doc__ or "").partition("\n\n")
+    holds = schemas[route.name, "answer"]
     good: dict[str, Any] = {
         "description": HTTPStatus(route.status).phrase,
-        "content": {route.media: {"schema": schemas[route.name, "answer"]}},
+        "content": {route.media: {"schema": _event(holds) if route.media == EVENTS else holds}},
     }
     if route.headers:
         good["headers"] = {
@@ -106,6 +108,17 @@ def _operation(route: Route, schemas: dict[tuple[str, str], Any]) -> dict[str, A
         content = {"application/json": {"schema": schemas[route.name, "body"]}}
         made["requestBody"] = {"required": True, "content": content}
     return made
+
+
+def _event(holds: dict[str, Any]) -> dict[str, Any]:
+    """One event of a stream."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": holds}
+    return {
+        "description": "One event.",
+        "type": "object",
+        "required": ["id", "event", "data"],
+        "properties": {"id": {"type": "string"}, "event": {"enum": ["change", "end"]}, "data": data},
+    }
 
 
 def _parameters(route: Route, schemas: dict[tuple[str, str], Any]) -> list[dict[str, Any]]:

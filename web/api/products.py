@@ -10,7 +10,10 @@ from services.orders.view import catalogue
 
 
 def every() -> Response:
-    """List what can be ordered"""
+    """List what can be ordered
+
+    By name, with the price and what is left on the shelf.
+    """
     with session(read_only=True) as own:
         products = catalogue(own)
     return jsonify(

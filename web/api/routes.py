@@ -8,7 +8,6 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from celadon import JobView
-from celadon.errors import UnknownJobId
 from celadon.ledger.apikeys import Scope
 from celadon.settings import settings
 from web import ledger
@@ -70,7 +69,7 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        rule="/jobs/<job_id>",
+        rule="/jobs/<job:job_id>",
         name="job",
         view=jobs.one,
         scope=Scope.READ,
@@ -79,7 +78,7 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        rule="/jobs/<job_id>/events",
+        rule="/jobs/<job:job_id>/events",
         name="job_events",
         view=jobs.events,
         scope=Scope.READ,
@@ -88,7 +87,7 @@ ROUTES = (
     ),
     Route(
         method="POST",
-        rule="/jobs/<job_id>/cancel",
+        rule="/jobs/<job:job_id>/cancel",
         name="cancel",
         view=operating.cancel,
         scope=Scope.OPERATE,
@@ -97,7 +96,7 @@ ROUTES = (
     ),
     Route(
         method="POST",
-        rule="/jobs/<job_id>/replay",
+        rule="/jobs/<job:job_id>/replay",
         name="replay",
         view=operating.replay,
         scope=Scope.OPERATE,
@@ -106,7 +105,7 @@ ROUTES = (
     ),
     Route(
         method="POST",
-        rule="/jobs/<job_id>/run-now",
+        rule="/jobs/<job:job_id>/run-now",
         name="run_now",
         view=operating.run_now,
         scope=Scope.OPERATE,
@@ -115,7 +114,7 @@ ROUTES = (
     ),
     Route(
         method="POST",
-        rule="/jobs/<job_id>/reschedule",
+        rule="/jobs/<job:job_id>/reschedule",
         name="reschedule",
         view=operating.reschedule,
         scope=Scope.OPERATE,
@@ -149,8 +148,6 @@ def served(route: Route) -> Callable[..., Response]:
         callers.admit(route.scope)
         if route.asks_ledger:
             ledger.require()
-        if "job_id" in given and not (len(given["job_id"]) <= jobs.MAX_ID and given["job_id"].isprintable()):
-            raise UnknownJobId("There is no such job")
         if route.query is not None:
             given["query"] = asked.query(route.query)
         if route.body is not None:

@@ -37,7 +37,7 @@ OPEN = [
 
 def test_the_routes_named_here_are_all_there_are(app: Flask) -> None:
     served = {
-        (method, rule.rule.replace("<job_id>", "{id}").replace("<uuid:order_id>", OPEN[2][1].rpartition("/")[2]))
+        (method, rule.rule.replace("<job:job_id>", "{id}").replace("<uuid:order_id>", OPEN[2][1].rpartition("/")[2]))
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith("/api/")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

@@ -1,0 +1,131 @@
+"""The OpenAPI document is true: schemathesis asks every route all that it allows and forbids, and finds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, settings
+from openapi_spec_validator import validate
+from schemathesis.config import SchemathesisConfig
+
+from celadon import list_jobs
+from celadon.ledger import apikeys
+from celadon.ledger.apikeys import Scope
+from celadon.states import State
+from tests.contract.given import a_job_that_is
+from tests.contract.pointed import pointed
+from tests.ledgers import Ledgers
+from tests.unit.web.api.given import JOB
+from tests.unit.web.conftest import Client, wish
+from web import create_app
+from web.api import jobs
+from web.api.openapi import document
+from web.api.routes import ROUTES
+
+DOCUMENT = document(ROUTES)
+ALLOWED = {  # A state in which each may be done.
+    "cancel": State.QUEUED,
+    "replay": State.DEAD,
+    "run_now": State.SCHEDULED,
+    "reschedule": State.SCHEDULED,
+}
+SERVED: list[Flask] = []  # The application, once there is one.
+
+
+def served(environ: Any, start_response: Any) -> Any:
+    return SERVED[-1](environ, start_response)
+
+
+schema = schemathesis.openapi.from_dict(
+    DOCUMENT, config=SchemathesisConfig.from_dict({"seed": 1, "generation": {"deterministic": True}})
+)
+
+
+schema.app = served
+
+
+class World:
+    """The application, over a ledger with jobs in every state and an order."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.numbers = count()
+        self.key, _ = apikeys.create("schemathesis", [*Scope])
+        for state in State:
+            a_job_that_is(state)
+        self.finished = [job.id for job in list_jobs(states=["succeeded", "dead", "cancelled"]).jobs]
+        self.jobs = [job.id for job in list_jobs().jobs]
+        self.order = app.test_client().post("/api/orders", json=wish()).get_json()["id"]
+
+    def make_real(self, case: Any) -> None:
+        """Put what exists where the document can only say "a text"."""
+        name = case.operation.definition.raw["operationId"]
+        number = next(self.numbers)
+        if "job_id" in case.path_parameters:
+            ids = self.finished if name == "job_events" else self.jobs
+            fresh = name in ALLOWED and number % 2
+            case.path_parameters["job_id"] = a_job_that_is(ALLOWED[name]) if fresh else ids[number % len(ids)]
+        if "order_id" in case.path_parameters:
+            case.path_parameters["order_id"] = self.order
+        if "after" in (case.query or {}):
+            case.query["after"] = list_jobs(limit=1 + number % 5).next
+        if name == "submit":
+            self._declared(case.body)
+        if name == "submit_many":
+            for item in case.body["jobs"]:
+                if isinstance(item, dict):
+                    self._declared(item)
+        if name == "place":
+            case.body = wish()
+
+    def _declared(self, body: dict[str, Any]) -> None:
+        body |= {"name": JOB, "payload": {"order_id": self.order}}
+        body.pop("queue", None)
+        body.pop("key", None)
+
+
+@pytest.fixture(scope="module")
+def world(ledgers: Ledgers) -> Iterator[World]:
+    away = "redis://127.0.0.1:1/0"
+    with pointed(
+        ledger_url=ledgers.fresh("sqlite"), use_broker="false", redis_url=away, api_rate=0, ledger_timeout_s=5
+    ):
+        made = World(create_app())
+        SERVED.append(made.app)
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(jobs, "MAX_WAIT_S", 0.02)
+        yield made
+        monkeypatch.undo()
+
+
+def test_the_document_is_served_to_everybody_and_is_valid(client: Client) -> None:
+    answer = client.get("/api/openapi.json")
+
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    assert answer.json == DOCUMENT
+    validate(answer.json)
+
+
+def test_every_operation_says_what_it_is_and_every_answer_what_it_holds() -> None:
+    for path, operations in DOCUMENT["paths"].items():
+        for method, operation in operations.items():
+            assert operation["summary"], (method, path)
+            assert operation["description"], (method, path)
+            for answer in operation["responses"].values():
+                assert "$ref" in answer or answer["content"], (method, path)
+
+
+@schema.parametrize()
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_the_document_is_true(case: Any, world: World) -> None:
+    allowed = case.meta.generation.mode.is_positive
+    if allowed:
+        world.make_real(case)
+    answer = case.call_and_validate(headers={"Authorization": f"Bearer {world.key}"})
+    # What the document allows is done; of what it can't know, only the job's state may stand in the way.
+    assert not allowed or answer.status_code in (200, 202, 409), answer.text
