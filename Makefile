@@ -69,6 +69,7 @@ wheel: .venv/.ready ## build the wheel `celadon` into dist/
 
 reference: .venv/.ready ## write the generated pages of docs/ anew
 	@$(PY) -m docs.reference.generate_settings
+	@$(PY) -m docs.reference.generate_metrics
 
 pins: ## pin requirements*.txt anew from requirements*.in (needs uv)
 	@for set in requirements requirements-local requirements-test; do \

@@ -26,6 +26,8 @@ def run(bind: str | None = None, workers: int | None = None) -> None:
         "-m",
         "gunicorn",
         limits.web_app,
+        "--config",
+        "python:celadon.webserver",
         "--bind",
         bind or limits.web_bind,
         "--workers",
@@ -34,8 +36,6 @@ def run(bind: str | None = None, workers: int | None = None) -> None:
         str(limits.web_threads),
         "--worker-class",
         "gthread",
-        "--access-logfile",
-        "-" if limits.log_level == "DEBUG" else "/dev/null",
         "--log-level",
         limits.log_level.lower(),
         # An inline run may take its whole budget before the request is answered.

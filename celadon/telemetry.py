@@ -57,7 +57,7 @@ def of(claim: Claim) -> dict[str, Any]:
 @_observer
 def submitted(name: str, receipt: Receipt, seconds: float | None = None) -> None:
     """A submission has its receipt. seconds: what it took, if it was made by itself."""
-    log.info("job.submitted", job_id=receipt.job_id, job=name, outcome=receipt.outcome, by=receipt.by)
+    log.info("job.submitted", job_id=receipt.job_id, job=name, outcome=receipt.outcome.value, by=receipt.by)
     metrics.SUBMISSIONS.add(name, receipt.outcome)
     if seconds is not None:
         metrics.SUBMIT_SECONDS.observe(seconds)
@@ -99,7 +99,7 @@ def claimed(claim: Claim) -> None:
 def ended(claim: Claim, outcome: Outcome, state: State, failure: Failure | None) -> None:
     """An attempt has ended, as the ledger says, and the job is in `state` now."""
     seconds = claim.seconds()
-    facts = {**of(claim), "outcome": outcome, "state": state, "seconds": round(seconds, 3)}
+    facts = {**of(claim), "outcome": outcome.value, "state": state.value, "seconds": round(seconds, 3)}
     if failure is None:
         log.info("job.ended", **facts)
     else:
@@ -113,9 +113,8 @@ def ended(claim: Claim, outcome: Outcome, state: State, failure: Failure | None)
 @_observer
 def recovered(one: Recovered) -> None:
     """A job whose runner is gone was put back, or ended."""
-    log.warning(
-        "job.recovered", job_id=one.job_id, job=one.name, outcome=one.outcome, state=one.state, worker=one.worker
-    )
+    facts = {"outcome": one.outcome.value, "state": one.state.value, "worker": one.worker}
+    log.warning("job.recovered", job_id=one.job_id, job=one.name, queue=one.queue, **facts)
     metrics.ATTEMPTS.add(one.name, one.outcome)
     if one.outcome == Outcome.CRASHED:
         sentry.crashed(one, final=one.state == State.DEAD)

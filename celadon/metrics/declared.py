@@ -64,8 +64,8 @@ CIRCUIT_OPEN = Level(
 JOBS = Reading(
     name="celadon_jobs",
     meaning=(
-        "Jobs in the ledger by state, exact up to a million. Those that succeeded or were cancelled are left out: "
-        "how many of them are kept is a rule. Every scheduler tells it: use max."
+        "Jobs in the ledger by state, exact up to a million. How many that succeeded or were cancelled are kept is a "
+        "rule. Every scheduler tells it: use max."
     ),
     labels=("state",),
 )

@@ -12,7 +12,10 @@ import click
 import pytest
 
 from celadon.cli import main as celadon
+from celadon.metrics.declared import every as metrics
+from celadon.metrics.kinds import Spread
 from celadon.states import TRANSITIONS, State
+from docs.reference.generate_metrics import page as metrics_page
 from docs.reference.generate_settings import page as settings_page
 from tests.ledgers import Ledgers
 
@@ -133,3 +136,15 @@ def test_the_drawn_states_are_those_of_the_code() -> None:
 def test_the_settings_page_is_the_one_the_code_writes() -> None:
     written = (ROOT / "docs/reference/settings.md").read_text()
     assert written == settings_page(), "the settings have changed; run: make reference"
+
+
+def test_the_metrics_page_is_the_one_the_code_writes() -> None:
+    written = (ROOT / "docs/reference/metrics.md").read_text()
+    assert written == metrics_page(), "the metrics have changed; run: make reference"
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, id=name(p)) for p in PAGES])
+def test_metrics_that_are_named_exist(page: Path) -> None:
+    there = {metric.name for metric in metrics()}
+    there |= {f"{m.name}{end}" for m in metrics() if isinstance(m, Spread) for end in ("_bucket", "_sum", "_count")}
+    assert set(re.findall(r"\bceladon_[a-z_]+_(?:total|seconds\w*|jobs|info|open)\b", page.read_text())) <= there
