@@ -65,6 +65,7 @@ chart: .venv/.ready ## lint the chart and pack it into dist/
 	@.venv/bin/helm package helm/celadon --destination dist
 
 wheel: .venv/.ready ## build the wheel `celadon` into dist/
+	@rm -rf build  # What an earlier build left there would get into this wheel.
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist
 
 reference: .venv/.ready ## write the generated pages of docs/ anew

@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.request import Request, urlopen
@@ -144,8 +146,10 @@ class Application:
         return self.eventually(f"{url} has succeeded", look)
 
     def engine(self, job_id: str) -> str:
-        """What ran a job, by the command `celadon job`."""
-        return str(json.loads(self.run(f"celadon job {job_id}"))["engine"])
+        """What ran a job, read past the platform."""
+        with closing(sqlite3.connect(self.folder / "celadon.db")) as ledger:
+            [engine] = ledger.execute("SELECT engine FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return str(engine)
 
     def eventually(self, what: str, look: Callable[[], T]) -> T:
         """Wait for it; the failure shows what the servers said."""
