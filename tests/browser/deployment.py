@@ -6,6 +6,8 @@ import asyncio
 import json
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
@@ -64,8 +66,23 @@ class Shop(Platform):
         eventually("the shop is ready", self.ready, within=30)
 
     def serve(self) -> None:
-        command = celadon("web", "--bind", f"127.0.0.1:{self.port}")
-        self._web: subprocess.Popen[bytes] = spawn(command, self.folder / "web.log", env=self.env, cwd=self.folder)
+        self._web = self._spawn(self.port)
+
+    def _spawn(self, port: int, **more: str) -> subprocess.Popen[bytes]:
+        command = celadon("web", "--bind", f"127.0.0.1:{port}")
+        return spawn(command, self.folder / "web.log", env={**self.env, **more}, cwd=self.folder)
+
+    @contextmanager
+    def without_ledger(self) -> Iterator[str]:
+        """The address of the same shop on a host that does not reach the ledger."""
+        port = free_port()
+        process = self._spawn(port, LEDGER_URL="sqlite:////nowhere/celadon.db", WEB_WORKERS="1")
+        try:
+            eventually("it answers", lambda: self.answers(port, "/") == 503, within=30)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            kill_group(process)
+            process.wait(10)
 
     def kill_web(self) -> None:
         kill_group(self._web)
@@ -83,15 +100,14 @@ class Shop(Platform):
 
     def ready(self) -> bool:
         assert self._web.poll() is None, (self.folder / "web.log").read_text()[-3000:]
-        try:
-            return self.get("/ready").status == 200
-        except ConnectionError:
-            return False
+        return self.answers(self.port, "/ready") == 200
 
-    def get(self, path: str) -> HTTPResponse:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", path)
-        return connection.getresponse()
+    def answers(self, port: int, path: str) -> int:
+        """The status of the answer; 0 while there is none."""
+        try:
+            return get(port, path).status
+        except ConnectionError:
+            return 0
 
     def order(self, sku: str, quantity: int) -> dict[str, Any]:
         """Order over HTTP; returns the answer."""
@@ -120,7 +136,7 @@ class Shop(Platform):
         taken: list[HTTPResponse] = []
 
         def all_taken() -> bool:
-            answer = self.get(path)
+            answer = get(self.port, path)
             if answer.status == 200:
                 taken.append(answer)
             else:
@@ -129,6 +145,12 @@ class Shop(Platform):
 
         eventually("every stream is taken", all_taken, within=30)
         return taken
+
+
+def get(port: int, path: str) -> HTTPResponse:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    return connection.getresponse()
 
 
 def page_of(order: dict[str, Any]) -> str:
