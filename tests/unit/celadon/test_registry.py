@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -121,6 +120,7 @@ def test_a_script_that_is_run_may_be_imported_by_its_name_too(tmp_path):
     script = tmp_path / "script_with_a_job.py"
     script.write_text("from celadon import job\n\n\n@job('unit.paint')\ndef paint(wall: str) -> None: ...\n")
     runpy.run_path(str(script), run_name="__main__")
+    app.tasks.pop("unit.paint")
 
     runpy.run_path(str(script), run_name="script_with_a_job")
 
@@ -128,11 +128,9 @@ def test_a_script_that_is_run_may_be_imported_by_its_name_too(tmp_path):
 
 
 def test_the_modules_of_jobs_are_imported_at_the_first_name_that_is_not_known(monkeypatch):
-    monkeypatch.setattr(registry, "_definitions", {})
-    for module in app.conf.imports:
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr("celadon.app.load", declared)
 
-    assert registry.get("orders.process").name == "orders.process"
+    assert registry.get("unit.paint").name == "unit.paint"
 
 
 def test_an_unknown_name_is_told_with_the_nearest_one():
