@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -50,10 +50,10 @@ class AsyncCeladonClient:
     async def wait(self, job_id: str, seconds: float) -> JobView:
         return await self._do(self._calls.wait(job_id, seconds))
 
-    def jobs(self, *, page_size: int = 50, **filters: Unpack[Filters]) -> AsyncIterator[JobSummary]:
+    def jobs(self, *, page_size: int = 50, **filters: Unpack[Filters]) -> AsyncGenerator[JobSummary, None]:
         return self._each(self._calls.jobs(filters, page_size))
 
-    def events(self, job_id: str) -> AsyncIterator[JobView]:
+    def events(self, job_id: str) -> AsyncGenerator[JobView, None]:
         """The job each time it changes. Leave it early within `contextlib.aclosing`, which ends the connection."""
         return self._each(self._calls.events(job_id))
 
@@ -97,7 +97,7 @@ class AsyncCeladonClient:
                 return value
             came = await doing.step(step)
 
-    async def _each(self, flow: Flow[None]) -> AsyncIterator[Any]:
+    async def _each(self, flow: Flow[None]) -> AsyncGenerator[Any, None]:
         came: Any = None
         async with aclosing(_Doing(self._http)) as doing:
             while True:

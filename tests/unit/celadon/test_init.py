@@ -99,7 +99,7 @@ def test_what_was_begun_is_undone_when_the_rest_can_not_be_written(tmp_path, mon
         if path.name == "hello.py":
             write_text(path, text[:5])
             raise OSError(28, "No space left on device")
-        return write_text(path, text)
+        return int(write_text(path, text))
 
     monkeypatch.setattr(Path, "write_text", full)
     (tmp_path / "services").mkdir()
