@@ -21,6 +21,9 @@ start_engine() {
         cp unpacked/usr/libexec/docker/cli-plugins/* "$folder/config/cli-plugins/"
     )
     export DOCKER_HOST="unix://$folder/docker.sock" DOCKER_CONFIG="$folder/config"
+    # The engine changes these, and does not change them back.
+    iptables -S FORWARD | head -1 >"$folder/forward-policy"
+    cp /proc/sys/net/ipv4/ip_forward "$folder/ip_forward"
     dockerd --data-root "$folder/data" --exec-root "$folder/exec" --host "$DOCKER_HOST" --pidfile "$folder/docker.pid" \
         --storage-driver overlay2 --oom-score-adjust 0 --default-ulimit nofile=20000:20000 >"$folder/log" 2>&1 &
     for _ in $(seq 100); do
@@ -53,6 +56,13 @@ stop_engine() {
     if [ -e "$folder/docker.pid" ]; then
         kill "$(cat "$folder/docker.pid")"
         wait
+        umount "$folder"/exec/netns/* 2>/dev/null || true
+        ip link delete docker0
+        for table in filter nat; do
+            iptables-save --table $table | grep -vi docker | iptables-restore --table $table
+        done
+        xargs iptables <"$folder/forward-policy"
+        cp "$folder/ip_forward" /proc/sys/net/ipv4/ip_forward
     fi
     rm -rf "$folder"
 }
