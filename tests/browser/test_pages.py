@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import pytest
 from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Page, expect
 
@@ -21,84 +19,18 @@ LONG_NAME = "Wolfeschlegelsteinhausenbergerdorff-Maximiliane von und zu Hohenloh
 LONG_EMAIL = "an.address.that.nobody.would.type@" + "department-of-glaze." * 8 + "example.com"
 
 
-def empty_basket(page: Page, shop: Shop) -> None:
-    page.goto("/basket")
-
-
-def no_orders(page: Page, shop: Shop) -> None:
-    page.goto("/orders")
-
-
-def catalogue(page: Page, shop: Shop) -> None:
-    choose(page, "Tea bowl", "Moon jar")
-
-
-def basket(page: Page, shop: Shop) -> None:
-    choose(page, "Tea bowl", "Moon jar", "Moon jar", "Moon jar", "Moon jar")
-    page.goto("/basket")
-
-
-def basket_to_mend(page: Page, shop: Shop) -> None:
-    basket(page, shop)
-    page.get_by_label("Quantity of Moon jar").fill("100")
-    fill(page, name="", email="mina")
-    page.get_by_role("button", name="Place order").click()
-    expect(page.get_by_role("alert")).to_be_visible()
-
-
-def form_to_send_again(page: Page, shop: Shop) -> None:
-    basket(page, shop)
-    page.locator("form.columns [name=csrf_token]").evaluate("field => field.value = 'old'")
-    page.get_by_role("button", name="Place order").click()
-    expect(page.get_by_role("button", name="Send it again")).to_be_visible()
-
-
-def order_at_work(page: Page, shop: Shop) -> None:
-    shop.mail.hold()
-    choose(page, "Tea bowl")
-    page.goto("/basket")
-    fill(page, LONG_NAME, LONG_EMAIL)
-    page.get_by_role("button", name="Place order").click()
-    expect(page.get_by_text("Writing to")).to_be_visible()
-
-
-def order_short_of_stock(page: Page, shop: Shop) -> None:
-    page.goto(page_of(shop.order("JAR-MOON", 99)))
-    expect(page.get_by_text("Moon jar is short")).to_be_visible()
-    expect(page.get_by_text("Next try at")).to_be_visible()
-
-
-def order_complete(page: Page, shop: Shop) -> None:
-    place(page, "Tea bowl")
-    expect(page.get_by_text(STATUS["complete"])).to_be_visible()
-
-
-def order_given_up(page: Page, shop: Shop) -> None:
-    shop.mail.answers = ["550 no such user"]
-    place(page, "Tea bowl")
-    expect(page.get_by_text(STATUS["failed"])).to_be_visible()
-
-
-def orders(page: Page, shop: Shop) -> None:
-    order_given_up(page, shop)
-    order_complete(page, shop)
-    page.goto("/orders")
-
-
-def nowhere(page: Page, shop: Shop) -> None:
-    page.goto("/nowhere")
-
-
-def unavailable(page: Page, shop: Shop) -> None:
-    with shop.without_ledger() as url:
-        page.goto(url)
-    expect(page.get_by_text("We will be back in a moment")).to_be_visible()
-
-
-STATES = [
-    catalogue, empty_basket, basket, basket_to_mend, form_to_send_again, no_orders, orders,
-    order_at_work, order_short_of_stock, order_complete, order_given_up, nowhere, unavailable,
-]  # fmt: skip
+def is_for_everybody(page: Page) -> None:
+    """Assert that the page, as it is now, can be used by eye, ear and keyboard, on a telephone and on a desk."""
+    assert page.locator("h1").count() == 1
+    for width in (360, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider == 0, f"at {width} px {page.url} is {wider} px wider than the window"
+    page.evaluate(AXE_SCRIPT)
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    assert faults(page, ALL) == ""
+    page.emulate_media(color_scheme="dark")
+    assert faults(page, COLOURS) == ""
 
 
 def faults(page: Page, options: dict[str, Any]) -> str:
@@ -107,17 +39,65 @@ def faults(page: Page, options: dict[str, Any]) -> str:
     return str(found.generate_report()) if found.violations_count else ""
 
 
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-def test_a_page_is_for_everybody(shop: Shop, page: Page, state: Callable[[Page, Shop], None]) -> None:
-    state(page, shop)
+def test_the_pages_before_an_order(page: Page) -> None:
+    for path in ("/basket", "/orders", "/nowhere"):  # Empty, empty, and not there.
+        page.goto(path)
+        is_for_everybody(page)
 
-    assert page.locator("h1").count() == 1
-    for width in (360, 1440):
-        page.set_viewport_size({"width": width, "height": 800})
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider == 0, f"at {width} px the page is {wider} px wider than the window"
-    page.evaluate(AXE_SCRIPT)
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    assert faults(page, ALL) == ""
-    page.emulate_media(color_scheme="dark")
-    assert faults(page, COLOURS) == ""
+    choose(page, "Tea bowl", "Moon jar", "Moon jar", "Moon jar", "Moon jar")
+    is_for_everybody(page)
+
+    page.goto("/basket")
+    expect(page.get_by_text("Only 3 on the shelf now")).to_be_visible()
+    is_for_everybody(page)
+
+    page.get_by_label("Quantity of Moon jar").fill("100")
+    fill(page, name="", email="mina")
+    page.get_by_role("button", name="Place order").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    is_for_everybody(page)
+
+    page.locator("form.columns [name=csrf_token]").evaluate("field => field.value = 'old'")
+    page.get_by_role("button", name="Place order").click()
+    expect(page.get_by_role("button", name="Send it again")).to_be_visible()
+    is_for_everybody(page)
+
+
+def test_the_pages_of_orders(shop: Shop, page: Page) -> None:
+    # At work, with a name and an address that fit no line.
+    shop.mail.hold()
+    choose(page, "Tea bowl")
+    page.goto("/basket")
+    fill(page, LONG_NAME, LONG_EMAIL)
+    page.get_by_role("button", name="Place order").click()
+    expect(page.get_by_text("Writing to")).to_be_visible()
+    is_for_everybody(page)
+
+    # Complete.
+    shop.mail.release()
+    expect(page.get_by_text(STATUS["complete"])).to_be_visible()
+    is_for_everybody(page)
+
+    # Given up.
+    shop.mail.answers = ["550 no such user"]
+    place(page, "Teapot", "Tea bowl", "Milk jug")
+    expect(page.get_by_text(STATUS["failed"])).to_be_visible()
+    is_for_everybody(page)
+
+    # Short of stock, and to be tried again.
+    page.goto(page_of(shop.order("JAR-MOON", 99)))
+    expect(page.get_by_text("Moon jar is short")).to_be_visible()
+    expect(page.get_by_text("Next try at")).to_be_visible()
+    is_for_everybody(page)
+
+    page.goto("/orders")
+    expect(page.get_by_text("Needs attention")).to_be_visible()
+    is_for_everybody(page)
+
+
+def test_the_page_without_a_ledger(shop: Shop, page: Page) -> None:
+    with shop.without_ledger() as url:
+        page.goto(url)
+
+    expect(page.get_by_text("We will be back in a moment")).to_be_visible()
+    is_for_everybody(page)
