@@ -9,12 +9,15 @@ none. Rounds of the peers alternate; the median round is told. There is no bar: 
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.figures import Figures
 from benchmarks.ground import Ground, ground
@@ -27,8 +30,15 @@ FROM, TO = 700, 100  # The clock runs between these depths of the queue.
 ROUND_LIMIT_S = 60.0
 
 
-def drain(here: Ground, queue: str, put: Callable[[], object], worker: Sequence[str], env: Mapping[str, str]) -> float:
-    """Lay the backlog, start the worker, and take the jobs per second by which the queue falls."""
+class Drained(NamedTuple):
+    per_s: float  # Jobs, by which the queue fell.
+    cpu_ms: float  # What the worker's process used for each.
+
+
+def drain(
+    here: Ground, queue: str, put: Callable[[], object], worker: Sequence[str], env: Mapping[str, str]
+) -> Drained:
+    """Lay the backlog, start the worker, and watch the queue fall."""
     for _ in range(BACKLOG):
         put()
     with here.redis.client() as client, ExitStack() as stack:
@@ -38,16 +48,23 @@ def drain(here: Ground, queue: str, put: Callable[[], object], worker: Sequence[
         stack.callback(process.wait, 10)
         stack.callback(kill_group, process)
 
-        def fallen_to(depth: int) -> tuple[int, float] | None:
+        def fallen_to(depth: int) -> tuple[int, float, float] | None:
             left = client.llen(queue)
-            return (left, time.perf_counter()) if left <= depth else None
+            return (left, time.perf_counter(), cpu_s(process.pid)) if left <= depth else None
 
         first = eventually("the worker is at it", lambda: fallen_to(FROM), ROUND_LIMIT_S)
         last = eventually("the queue is nearly empty", lambda: fallen_to(TO), ROUND_LIMIT_S)
     here.redis.wipe()
     assert first is not None
     assert last is not None
-    return (first[0] - last[0]) / (last[1] - first[1])
+    jobs = first[0] - last[0]
+    return Drained(per_s=jobs / (last[1] - first[1]), cpu_ms=(last[2] - first[2]) / jobs * 1000)
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that a process and its threads have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(kind: str, here: Ground, figures: Figures) -> None:
@@ -64,8 +81,8 @@ def measure(kind: str, here: Ground, figures: Figures) -> None:
     ours: list[float] = []
     stocks: list[float] = []
     for _ in range(ROUNDS):
-        ours.append(drain(here, "default", put_ours, celadon("worker", same.name), env))
-        stocks.append(drain(here, stock.QUEUE, stock.send, peer, env))
+        ours.append(drain(here, "default", put_ours, celadon("worker", same.name), env).per_s)
+        stocks.append(drain(here, stock.QUEUE, stock.send, peer, env).per_s)
     figures.add(f"jobs_per_s_ours_{kind}", statistics.median(ours))
     figures.add(f"jobs_per_s_stock_beside_{kind}", statistics.median(stocks))
     figures.add(f"drain_vs_stock_{kind}", statistics.median(ours) / statistics.median(stocks))

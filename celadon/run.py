@@ -12,9 +12,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-import structlog
-
-from celadon import backoff, drain, logs, registry, sentry, telemetry, tracing
+from celadon import backoff, drain, logs, registry, telemetry, tracing
 from celadon.errors import (
     Asleep,
     CancelRequested,
@@ -93,7 +91,7 @@ def run_job(
     claim = claims.claim(job_id, worker=runner.worker, engine=runner.engine, lease_s=lease_s, alone=runner.alone)
     if claim is None:
         return Ran(why=claims.why_not(job_id))
-    with structlog.contextvars.bound_contextvars(**telemetry.of(claim)), sentry.run(claim):
+    with telemetry.run(claim):
         definition = registry.known().get(claim.name)
         if definition is None:
             # Its name was known when it was sent here, and is not any more: leave it to a worker that knows it.

@@ -27,6 +27,7 @@ FLUSH_S = 2.0  # How long a process that ends waits for what it has to tell.
 QUIET = ("sentry_sdk", "multiprocessing")  # Of a child that was killed we tell with the job that it ran.
 
 _process: str | None = None  # Which kind of process tells; None: none does.
+_release: str | None = None  # As Sentry's package finds it, which may take a program: once, not after each fork.
 
 
 def start(process: str) -> None:
@@ -52,8 +53,10 @@ def _init() -> None:
     from sentry_sdk.integrations.atexit import AtexitIntegration
     from sentry_sdk.integrations.dedupe import DedupeIntegration
     from sentry_sdk.integrations.excepthook import ExcepthookIntegration
-    from sentry_sdk.utils import BadDsn
+    from sentry_sdk.utils import BadDsn, get_default_release
 
+    global _release
+    _release = _release or get_default_release()
     chosen: list[Any] = [AtexitIntegration(lambda pending, timeout: None), DedupeIntegration(), ExcepthookIntegration()]
     if _process == "web":
         from sentry_sdk.integrations.flask import FlaskIntegration
@@ -63,6 +66,7 @@ def _init() -> None:
         sentry_sdk.init(
             dsn=settings().sentry_dsn,
             environment=settings().sentry_environment,
+            release=_release,
             traces_sample_rate=settings().sentry_traces_sample_rate or None,
             integrations=chosen,
             # Others would send what requests, queries and logs carried.
@@ -81,9 +85,8 @@ def _init() -> None:
 
 
 def _scrubbed(event: Any, hint: Any) -> Any:
-    """The event without what was asked for and by whom; the route's template is told as its transaction."""
-    for part in ("request", "user", "extra", "breadcrumbs"):
-        event.pop(part, None)
+    """The event without the request it happened in: its route is told as the transaction, and that is enough."""
+    event.pop("request", None)
     return event
 
 
@@ -91,8 +94,13 @@ class _Errors(logging.Handler):
     """What is logged as an error is told too: our own lines with their fields, those of libraries without values."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.startswith(QUIET):
-            return
+        try:
+            if not record.name.startswith(QUIET):
+                self._tell(record)
+        except Exception:
+            self.handleError(record)
+
+    def _tell(self, record: logging.LogRecord) -> None:
         import sentry_sdk
 
         fields = dict(record.msg) if isinstance(record.msg, dict) else {"event": str(record.msg)}
@@ -115,9 +123,6 @@ class _Errors(logging.Handler):
 @contextmanager
 def run(claim: Claim) -> Iterator[None]:
     """While a job runs, what its own code tells Sentry carries the job's tags, and no other job's."""
-    if _process is None:
-        yield
-        return
     import sentry_sdk
 
     with sentry_sdk.isolation_scope() as scope:
@@ -125,7 +130,8 @@ def run(claim: Claim) -> Iterator[None]:
         if claim.engine == "inline":  # A part of the request that is traced.
             yield
             return
-        with sentry_sdk.start_transaction(op="queue.process", name=claim.name, source="task"):
+        with sentry_sdk.start_transaction(op="queue.process", name=claim.name, source="task") as traced:
+            traced.set_status("ok")  # Until `failed` says otherwise.
             yield
 
 

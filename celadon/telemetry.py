@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec
+
+import structlog
 
 from celadon import logs, monitors, registry, sentry
 from celadon.errors import CeladonError
@@ -82,6 +84,20 @@ def refusals(name: str) -> Iterator[None]:
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def run(claim: Claim) -> Iterator[None]:
+    """What is told while the job runs, also by its own code, names the job."""
+    with structlog.contextvars.bound_contextvars(**of(claim)), ExitStack() as stack:
+        if sentry.is_on():
+            _enter(stack, claim)
+        yield
+
+
+@_observer
+def _enter(stack: ExitStack, claim: Claim) -> None:
+    stack.enter_context(sentry.run(claim))
 
 
 @_observer

@@ -27,7 +27,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory, ledgers: Ledgers) -> Itera
     sink, redis = SentrySink(), need(lambda: RedisServer(folder))
     sink.start()
     redis.start()
-    more = {"CELERY_CONFIG_MODULE": CONFIG, "SENTRY_DSN": sink.dsn, "TMPDIR": str(folder)}
+    more = {"CELERY_CONFIG_MODULE": CONFIG, "TMPDIR": str(folder)}
+    more |= {"SENTRY_DSN": sink.dsn, "SENTRY_TRACES_SAMPLE_RATE": "1"}
     deployment = Watched(folder, redis, ledgers.fresh("sqlite", CONFIG), more, sentry=sink)
     for name in BEATING:  # As a process leaves it that was killed while it was ready.
         deployment.ready_file(name).touch()
@@ -158,6 +159,14 @@ def test_a_request_is_one_line_and_its_id_stands_on_the_line_of_what_it_submitte
     (started,) = watched.logged("default", "job.started", job_id=job_id)
     (ended,) = eventually("its end is logged", lambda: watched.logged("default", "job.ended", job_id=job_id))
     assert (started["attempt"], ended["outcome"]) == (1, "succeeded")
+
+
+def test_requests_and_jobs_are_traced(watched: Watched) -> None:
+    traced = {trace["transaction"]: trace["contexts"]["trace"] for trace in watched.sentry.traces()}
+
+    assert traced["/api/submits"]["op"] == "http.server"
+    assert (traced["watched.works"]["op"], traced["watched.works"]["status"]) == ("queue.process", "ok")
+    assert traced["watched.sync.fails"]["status"] == "internal_error"
 
 
 def test_what_is_in_a_payload_a_body_or_a_key_is_neither_logged_nor_sent(watched: Watched) -> None:

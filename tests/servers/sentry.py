@@ -58,5 +58,8 @@ class SentrySink:
         events = [content for kind, content in list(self.items) if kind == "event"]
         return [event for event in events if tags.items() <= event.get("tags", {}).items()]
 
+    def traces(self) -> list[dict[str, Any]]:
+        return [content for kind, content in list(self.items) if kind == "transaction"]
+
     def check_ins(self, slug: str) -> list[dict[str, Any]]:
         return [item for kind, item in list(self.items) if kind == "check_in" and item["monitor_slug"] == slug]
