@@ -126,10 +126,10 @@ def _http(error: HTTPException) -> Response:
 def _database(error: DBAPIError | PoolTimeout) -> Response:
     if isinstance(error, DBAPIError) and not is_away(error):
         return _unforeseen(error)
-    log.warning("ledger_unavailable", path=request.path, error=str(error))
+    log.warning("ledger_unavailable", error=str(error))
     return problem(503, "The ledger can't be reached; nothing was accepted.", "ledger-unavailable")
 
 
 def _unforeseen(error: Exception) -> Response:
-    log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+    log.error("request_failed", exc_info=error)
     return problem(500, "Something went wrong on our side; it has been noted.")
