@@ -98,6 +98,23 @@ def test_workers_take_deferred_and_retried_work_from_the_ledger_while_the_broker
     assert call.submit("live.echo", f"{name}-after", confirm=True)["outcome"] == "picked_up"
 
 
+@pytest.mark.parametrize(("lane", "job"), [("default", "live.stepped"), ("data_sync", "live.sync.stepped")])
+def test_a_worker_outlives_a_broker_that_is_killed_while_it_runs_a_job(
+    fresh: Platform, name: str, lane: str, job: str
+) -> None:
+    worker = fresh.started(lane)
+    receipt = fresh.caller().submit(job, name)
+    fresh.reached(name)
+    fresh.redis.kill()
+    eventually("the worker sees it", lambda: "Connection to broker lost" in worker.logs())
+    fresh.gates.open(name)  # Its message can be acknowledged to nobody.
+    fresh.until(receipt["job_id"], "succeeded")
+    fresh.redis.start()
+    eventually("it consumes again", lambda: worker.logs().count("Connected to") == 2)
+    assert fresh.attempts(receipt["job_id"]) == ["succeeded"]
+    assert worker.stop() == 0
+
+
 def test_a_worker_can_start_while_the_broker_is_down(fresh: Platform, name: str) -> None:
     fresh.redis.kill()
     receipt = fresh.caller().submit("live.deferred", name)
