@@ -27,8 +27,15 @@ def _when(value: object) -> datetime:
     raise ValueError("a time with its zone, such as 2027-01-31T08:00:00Z")
 
 
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 1.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 When = Annotated[datetime, BeforeValidator(_when), WithJsonSchema({"type": "string", "format": "date-time"})]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00]*$")]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Priority = Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY), BeforeValidator(_whole)]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_S)]
 
 
@@ -60,7 +67,7 @@ class SubmitJob(Strict):
     delay_s: Seconds | None = Field(None, description="In how many seconds it is due; instead of `run_at`.")
     expires_in_s: Seconds | None = Field(None, description="Not run unless begun within so many seconds.")
     queue: Name | None = Field(None, description="Instead of the declared one.")
-    priority: int | None = Field(None, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher goes first.")
+    priority: Priority | None = Field(None, description="Higher goes first.")
     tenant: Name | None = Field(None, description="For whom it is done; jobs can be listed by it.")
     confirm: bool | None = Field(
         None, description="Wait a moment for a worker to pick it up, and fall back if none does. Not in a bulk."

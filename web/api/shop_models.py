@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from celadon import Receipt
 from celadon.states import State
-from web.api.models import Strict
+from web.api.models import Strict, Whole
 
 
 class Customer(Strict):
@@ -18,7 +18,7 @@ class Customer(Strict):
 
 class OrderedLine(Strict):
     sku: str
-    quantity: int
+    quantity: Whole
 
 
 class NewOrder(Strict):
