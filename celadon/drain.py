@@ -1,4 +1,4 @@
-"""One flag per worker: it is stopping, so runs end at their next step boundary.
+"""One flag per worker: it is stopping, so runs end at their next step boundary, and nobody waits any longer.
 
 The flag is a byte of shared memory made before any fork, so that the children of a prefork worker see it too.
 """
@@ -20,3 +20,9 @@ def draining() -> bool:
 
 def reset() -> None:
     _flag[0] = 0
+
+
+def apart() -> None:
+    """Take a flag of this process's own: the web's processes are also stopped one by one."""
+    global _flag
+    _flag = mmap.mmap(-1, 1)

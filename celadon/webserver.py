@@ -5,11 +5,13 @@ The master makes the folder in which its processes count, and serves it for all 
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
 from typing import Any
 
 from gunicorn.glogging import Logger
 
-from celadon import logs, sentry
+from celadon import drain, logs, sentry
 from celadon.metrics import serving
 
 
@@ -33,4 +35,16 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
+    drain.apart()
     sentry.start("web")
+
+
+def post_worker_init(worker: Any) -> None:
+    """On SIGTERM streams, waits and inline runs end soon; else they would hold the process for its whole grace."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        drain.begin()
+        worker.handle_exit(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.siginterrupt(signal.SIGTERM, False)  # As gunicorn sets it: requests under way are not disturbed.

@@ -2,7 +2,8 @@
 
 Policy, in this one place: a stream holds one thread, so at most half of a process's threads stream or wait (the others
 answer requests); a further client gets 503 and polls. A stream ends after MAX_S, and the browser comes back by itself
-with the id of what it saw last. A ledger that is away ends the stream too; the client comes back, and hears what is so.
+with the id of what it saw last. A ledger that is away ends the stream too, and so does a process that is stopping; the
+client comes back, and hears what is so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from flask import Response, request
 
+from celadon import drain
 from celadon.errors import LedgerUnavailable, UnknownJobId
 from celadon.settings import settings
 from web.problems import problem
@@ -69,7 +71,7 @@ def _events(look: Look, first: tuple[dict[str, Any], bool], seen: str, event: st
         elif now - spoke > KEEP_ALIVE_S:
             yield ": still here\n\n"
             spoke = now
-        if final or now - began > MAX_S:
+        if final or now - began > MAX_S or drain.draining():
             return
         time.sleep(pause)
         pause = min(pause * 1.3, LAST_LOOK_S)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from celadon import drain
 from celadon.jobs import AttemptView, JobView
 from celadon.ledger import marks
 from celadon.ledger.db import reading
@@ -79,12 +80,15 @@ def state_of(job_id: str) -> State | None:
 
 
 def wait(job_id: str, seconds: float) -> JobView | None:
-    """The job once it is final, or as it is after `seconds`. None: no such job. Raises LedgerUnavailable."""
+    """The job once it is final, or as it is after `seconds`, or when this process is stopping. None: no such job.
+
+    Raises LedgerUnavailable.
+    """
     deadline = time.monotonic() + seconds
     pause = 0.02
     while True:
         state = state_of(job_id)
-        if state is None or state in FINAL or time.monotonic() >= deadline:
+        if state is None or state in FINAL or time.monotonic() >= deadline or drain.draining():
             return find(job_id)
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 1.5, 0.5)
