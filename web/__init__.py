@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from flask import Flask
 
 import celadon.app
-from web import api, cookies, guard, health, problems, shop, telemetry
+from web import api, assets, cookies, guard, health, problems, shop, telemetry
 
 # Of a request's body. An order of 50 lines has 3 kB; nobody needs more.
 MAX_REQUEST_BYTES = 64 * 1024
-STATIC_FOR = timedelta(hours=1)  # A release is seen within the hour, without fingerprints in names.
 
 
 def create_app() -> Flask:
     """A new application; its settings are the platform's (`celadon.settings`)."""
     celadon.app.load()  # So that submit() knows the declared jobs.
     app = Flask(__name__, static_folder="shop/static", static_url_path="/static")
-    app.config.update(MAX_CONTENT_LENGTH=MAX_REQUEST_BYTES, SEND_FILE_MAX_AGE_DEFAULT=STATIC_FOR)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for part in (telemetry, cookies, guard, problems):
+    for part in (telemetry, cookies, guard, problems, assets):
         part.install(app)
     for blueprint in (api.blueprint, health.blueprint, shop.blueprint):
         app.register_blueprint(blueprint)
