@@ -98,6 +98,21 @@ def job(job_id: str) -> None:
 
 
 @main.command()
+@click.option("--state", "states", multiple=True, help="Jobs in this state; may be repeated.")
+@click.option("--name", help="Jobs of this name.")
+@click.option("--queue", help="Jobs of this queue.")
+@click.option("--tenant", help="Jobs of this tenant.")
+@click.option("--limit", default=50, show_default=True, help="At most so many, up to 200.")
+def jobs(states: tuple[str, ...], name: str | None, queue: str | None, tenant: str | None, limit: int) -> None:
+    """List jobs, the newest first: id, state, name, when it was stored, and its error."""
+    from celadon.ledger.listing import list_jobs
+
+    for job in list_jobs(states=states, name=name, queue=queue, tenant=tenant, limit=limit).jobs:
+        error = f"  {job.error['kind']}: {job.error['message']}" if job.error else ""
+        click.echo(f"{job.id}  {job.state:9}  {job.name}  {job.created_at:%Y-%m-%d %H:%M:%S}{error}")
+
+
+@main.command()
 @click.argument("job_id")
 def cancel(job_id: str) -> None:
     """Cancel a job; of a running one, at its next step."""

@@ -32,7 +32,7 @@ def refused(*words: str) -> str:
 def test_without_a_command_it_tells_what_there_is():
     output = celadon("--help").output
 
-    for command in ("migrate", "worker", "beat", "web", "job", "cancel", "replay", "switch", "pause", "resume"):
+    for command in ("migrate", "worker", "beat", "web", "job", "jobs", "cancel", "replay", "switch", "pause", "resume"):
         assert f"  {command}" in output
 
 
@@ -58,6 +58,20 @@ def test_job_prints_a_job_as_json():
 
     assert (told["id"], told["state"], told["result"]) == (receipt.job_id, "succeeded", {"word": "hello"})
     assert [attempt["outcome"] for attempt in told["attempts"]] == ["succeeded"]
+
+
+@pytest.mark.usefixtures("ledger")
+def test_jobs_are_listed_a_line_each_and_narrowed():
+    dead, waiting = a_job_that_is(State.DEAD, "unit.a"), a_job_that_is(State.WAITING, "unit.b")
+
+    listed = celadon("jobs").output.splitlines()
+    assert {line.split()[0] for line in listed} == {dead, waiting}
+    assert celadon("jobs", "--state", "dead", "--state", "queued", "--name", "unit.a").output.startswith(
+        f"{dead}  dead       unit.a  20"
+    )
+    assert celadon("jobs", "--state", "dead").output.endswith("  ValueError: no\n")
+    assert celadon("jobs", "--tenant", "nobody", "--queue", "default").output == ""
+    assert "state='ended': one of scheduled" in refused("jobs", "--state", "ended")
 
 
 @pytest.mark.usefixtures("ledger")
