@@ -108,7 +108,7 @@ def jobs(states: tuple[str, ...], name: str | None, queue: str | None, tenant: s
     from celadon.ledger.listing import list_jobs
 
     for job in list_jobs(states=states, name=name, queue=queue, tenant=tenant, limit=limit).jobs:
-        error = f"  {job.error['kind']}: {job.error['message']}" if job.error else ""
+        error = f"  {job.error['kind']}: {job.error['message']}".partition("\n")[0] if job.error else ""
         click.echo(f"{job.id}  {job.state:9}  {job.name}  {job.created_at:%Y-%m-%d %H:%M:%S}{error}")
 
 

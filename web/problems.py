@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Response, json, render_template, request
+from flask import Flask, Response, jsonify, render_template, request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -101,7 +101,8 @@ def _answer(told: dict[str, Any]) -> Response:
         page = render_template("error.html", status=status, title=told["title"], detail=told["detail"])
         response = Response(page, status)
     else:
-        response = Response(json.dumps(told), status, content_type="application/problem+json")
+        response = jsonify(told)
+        response.status_code, response.content_type = status, "application/problem+json"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
