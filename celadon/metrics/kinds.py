@@ -27,12 +27,16 @@ class Metric:
     meaning: str
     labels: tuple[str, ...] = ()
     _made: Any = field(default=None, init=False, repr=False)
+    _children: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     def _child(self, values: tuple[str, ...]) -> Any:
         """prometheus_client's object for these labels. Called with the lock held."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made.labels(*values) if values else self._made
+        child = self._children.get(values)
+        if child is None:
+            if self._made is None:
+                self._made = self._make()
+            child = self._children[values] = self._made.labels(*values) if values else self._made
+        return child
 
     def _make(self) -> Any:
         raise NotImplementedError

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
-from prometheus_client import values
+from prometheus_client import REGISTRY, values
 
 from celadon.metrics import seats
-from celadon.metrics.kinds import Count, Level
+from celadon.metrics.kinds import Count, Level, Metric
 
 _numbers = count(1)
 
@@ -25,10 +26,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def counter() -> Count:
-    return Count(name=f"unit_counter_{next(_numbers)}_total", meaning="Counts.", labels=("what",))
+def counter(folder: Path) -> Iterator[Count]:
+    made = Count(name=f"unit_counter_{next(_numbers)}_total", meaning="Counts.", labels=("what",))
+    yield made
+    _forget(made)
 
 
 @pytest.fixture
-def level() -> Level:
-    return Level(name=f"unit_level_{next(_numbers)}", meaning="Stands.")
+def level(folder: Path) -> Iterator[Level]:
+    made = Level(name=f"unit_level_{next(_numbers)}", meaning="Stands.")
+    yield made
+    _forget(made)
+
+
+def _forget(metric: Metric) -> None:
+    """Its files are about to go, so nobody may look at it any more."""
+    if metric._made is not None:
+        REGISTRY.unregister(metric._made)
