@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from werkzeug.utils import safe_join
+from werkzeug.security import safe_join
 
 KEEP = timedelta(days=30)  # In browsers; another content has another address.
 
