@@ -141,7 +141,8 @@ def failed(claim: Claim, failure: Failure, *, final: bool) -> None:
         return
     import sentry_sdk
 
-    if (traced := sentry_sdk.get_current_scope().transaction) is not None:
+    traced = sentry_sdk.get_current_scope().transaction
+    if traced is not None and claim.engine != "inline":
         traced.set_status("internal_error")
     with sentry_sdk.new_scope() as scope:
         _tag(scope, claim)

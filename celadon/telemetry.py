@@ -120,9 +120,10 @@ def ended(claim: Claim, outcome: Outcome, state: State, failure: Failure | None)
         log.info("job.ended", **facts)
     else:
         log.warning("job.failed", **facts, error=failure.message, exc_info=failure.cause)
-        sentry.failed(claim, failure, final=state == State.DEAD)
     metrics.ATTEMPTS.add(claim.name, outcome)
     metrics.RUN_SECONDS.observe(seconds, claim.name)
+    if failure is not None:
+        sentry.failed(claim, failure, final=state == State.DEAD)
     monitors.ended(claim.job_id, claim.schedule, state, seconds)
 
 

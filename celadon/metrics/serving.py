@@ -39,20 +39,20 @@ def address(text: str) -> tuple[str, int]:
 
 
 def start(process: str, *more: Collector) -> None:
-    """Count from now on together with the processes that this one will fork, and serve it all. Before any metric is
-    made, and before the fork.
+    """Count from now on together with the processes that this one forks, and serve it all.
 
-    process: web, worker or beat. more: what this process alone can tell.
+    process: web, worker or beat. more: what this process alone can tell. Called before any metric is made, and before
+    the first fork. Raises CeladonError for a bad METRICS_BIND.
     """
     if not settings().metrics_bind:
         return
     host, port = address(settings().metrics_bind)
     try:
         folder = seats.prepare()
+        CIRCUIT_OPEN.set(0)
     except OSError as error:
         log.error("metrics.no_folder", error=str(error), cure="give the process a writable folder for temporary files")
         return
-    CIRCUIT_OPEN.set(0)
     registry = CollectorRegistry()
     for collector in (Shared(folder), Build(process), *more):
         registry.register(collector)

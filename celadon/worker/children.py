@@ -39,10 +39,10 @@ class Reporter(Keeper):
     def add(self, run: Running) -> None:
         facts = {
             **asdict(run.claim),
-            "payload": None,
-            "trace": None,
+            # What the parent has no use for: a report has to stay short.
+            **dict.fromkeys(("payload", "trace", "tenant", "scope")),
             "claimed_at": run.claim.claimed_at.isoformat(),
-            # Told by the child when it began.
+            # The child has told of these when it began.
             **dict.fromkeys(("created_at", "queued_at", "run_at")),
         }
         self._say({"op": "add", "pid": run.pid, "lease_s": run.lease_s, "deadline": run.deadline, "claim": facts})
