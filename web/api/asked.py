@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TypeVar
 
 from flask import abort, request
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from services.orders.errors import Problem
 from web.api.models import MAX_NAME
@@ -19,16 +21,28 @@ KEY = r"^[!-+\--~]{1,%d}$" % MAX_NAME  # noqa: UP031 (braces of its own)
 
 
 def body(model: type[M]) -> M:
-    """The body. 415 if it is said to be no JSON, 400 if it is none, 422 if it does not fit."""
+    """The body. 415 if it is said to be no JSON, 413 if it is too large, 400 if it is none, 422 if it does not fit."""
     if not request.is_json:
         abort(problem(415, "The body must be JSON, sent as application/json."))
     try:
-        return model.model_validate_json(request.get_data())
+        return model.model_validate_json(_read())
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         if found[0]["type"] == "json_invalid":
             abort(problem(400, f"The body is not JSON: {found[0]['msg']}."))
         abort(invalid(misfits(error)))
+
+
+def _read() -> bytes:
+    most = request.max_content_length or math.inf
+    try:
+        read = request.get_data()
+    except RequestEntityTooLarge:
+        read = None
+    # Of a body whose length nobody told, no more than the limit is read, and the rest is cut off without a word.
+    if read is None or (request.content_length is None and len(read) >= most):
+        abort(problem(413, f"The body is larger than the {most} bytes that are allowed here.", "too-large"))
+    return read
 
 
 def query(model: type[M]) -> M:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -177,6 +178,18 @@ def test_a_body_may_be_as_large_as_its_limit_and_no_larger(program: Client, path
     for size, status in ((most, 400), (most + 1, 413)):
         answer = program.post(path, data=b" " * size, content_type="application/json")
         assert (answer.status_code, answer.json["status"]) == (status, status)
+    assert f"{most} bytes" in answer.json["detail"]
+
+
+def test_a_body_of_untold_length_that_is_too_large_is_not_cut_off_and_taken(program: Client) -> None:
+    sent = json.dumps(body()).encode() + b" " * 2**20
+    chunked = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+
+    answer = program.post(
+        "/api/jobs", input_stream=BytesIO(sent), content_type="application/json", environ_overrides=chunked
+    )
+
+    assert (answer.status_code, stored()) == (413, 0)
 
 
 def test_a_payload_that_is_too_large_is_refused(program: Client) -> None:
