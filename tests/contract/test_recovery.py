@@ -61,7 +61,9 @@ def test_a_lease_that_stands_is_left_alone():
 def test_a_lease_that_ran_out_puts_the_job_back_at_once_and_burns_no_try():
     claim = a_claim()
 
-    assert unseen(claim.job_id) == [Recovered(claim.job_id, NAME, State.QUEUED)]
+    (recovered,) = unseen(claim.job_id)
+    assert (recovered.job_id, recovered.name, recovered.state) == (claim.job_id, NAME, State.QUEUED)
+    assert (recovered.outcome, recovered.worker, recovered.queue) == (Outcome.CRASHED, WORKER, "default")
 
     kept = row(claim.job_id)
     assert (kept.state, kept.attempt, kept.sends) == (State.QUEUED, 0, 0)
