@@ -8,6 +8,7 @@ from flask import abort, g, request
 
 from celadon.ledger import apikeys
 from celadon.ledger.apikeys import ApiKey, Scope
+from web import ledger
 from web.api import rates
 from web.problems import problem
 
@@ -17,14 +18,16 @@ MAKE_ONE = "`celadon keys create NAME --scope …` makes one"
 def admit(scope: Scope | None) -> None:
     """Let the present request through if its key allows `scope`; None: no key is needed, but a bad one is refused.
 
-    401 without a good key, 403 without the scope, 429 over the rate. Raises LedgerUnavailable.
+    401 without a good key, 403 without the scope, 429 over the rate. Raises LedgerUnavailable, for nothing can be done
+    without the ledger.
     """
     g.key = None
     given = request.headers.get("Authorization")
-    if scope is None and given is None:
-        return
-    if given is None:
+    if scope is not None and given is None:
         _refuse("A key is needed, as `Authorization: Bearer KEY`; " + MAKE_ONE)
+    ledger.require()
+    if given is None:
+        return
     key = apikeys.verify(secret(given))
     if key is None:
         _refuse("This is no key, or it was revoked; " + MAKE_ONE, "invalid_token")

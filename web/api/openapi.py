@@ -68,7 +68,9 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 def problems(route: Route) -> list[int]:
     """The statuses other than good that a route may answer, from what it takes and asks."""
-    found = {*route.problems, 401, 429}  # A key that is given is looked at, on every route.
+    found = set(route.problems)
+    if route.asks_ledger:
+        found |= {401, 429, 503}  # A key that is given is looked at, on every route.
     if route.scope or route.method != "GET":
         found.add(403)
     if "<" in route.rule:
@@ -77,8 +79,6 @@ def problems(route: Route) -> list[int]:
         found |= {400, 413, 415, 422}
     if route.query:
         found.add(422)
-    if route.asks_ledger:
-        found.add(503)
     return sorted(found)
 
 

@@ -10,7 +10,6 @@ from flask import Response, jsonify, request
 from celadon import JobView
 from celadon.ledger.apikeys import Scope
 from celadon.settings import settings
-from web import ledger
 from web.api import asked, callers, jobs, openapi, operating, orders, products, submitting
 from web.api.models import JobList, JobQuery, JobReceipt, ListQuery, Reschedule, Results, SubmitJob, SubmitJobs
 from web.api.route import Route
@@ -140,14 +139,13 @@ ROUTES = (
 
 
 def served(route: Route) -> Callable[..., Response]:
-    """The function that Flask calls: who asks, then whether the ledger is there, then what is asked."""
+    """The function that Flask calls: who asks, then what is asked, then the answer."""
 
     def serve(**given: Any) -> Response:
         if route.max_bytes is not None:
             request.max_content_length = route.max_bytes()
-        callers.admit(route.scope)
         if route.asks_ledger:
-            ledger.require()
+            callers.admit(route.scope)
         if route.query is not None:
             given["query"] = asked.query(route.query)
         if route.body is not None:
