@@ -12,7 +12,8 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from celadon.client import http
-from celadon.client.calls import Calls, Filters, NewJob, Options
+from celadon.client.bodies import NewJob, Options
+from celadon.client.calls import Calls, Filters
 from celadon.client.errors import ApiError
 from celadon.client.exchange import Policy
 from celadon.client.flow import Answer, Failure, Flow, Found, Open, Pause, Read, Request, Send, Step

@@ -12,7 +12,8 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from celadon.client import http
-from celadon.client.calls import Calls, Filters, NewJob, Options
+from celadon.client.bodies import NewJob, Options
+from celadon.client.calls import Calls, Filters
 from celadon.client.errors import ApiError
 from celadon.client.exchange import Policy
 from celadon.client.flow import Answer, Failure, Flow, Found, Open, Pause, Read, Request, Send, Step
@@ -27,12 +28,12 @@ class CeladonClient:
 
     One per process, shared by its threads, made after a fork.
 
-    base_url: as in https://jobs.example.com. key: what `celadon keys create` printed. timeout_s: of one try.
-    give_up_after_s: of a whole call; until then a connection that fails, a time-out, and the answers 429, 502, 503 and
-    504 are tried again, with growing pauses, or those that the server asks for. http: a client of your own, for
-    proxies, certificates and the like; closing it is yours then.
+    base_url: as in https://jobs.example.com. key: what `celadon keys create` printed. timeout_s: the longest silence
+    within a try. give_up_after_s: when no further try of a request begins; until then a connection that fails, a
+    time-out, and the answers 429, 502, 503 and 504 are tried again, with growing pauses, or those that the server asks
+    for. http: a client of your own, for proxies, certificates and the like; closing it is yours then.
 
-    Every method raises `celadon.client.ApiError`, or a class of it.
+    Every method raises `celadon.client.ApiError`, or a class of it: `InvalidRequest` also for what can't even be sent.
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class CeladonClient:
     def submit_many(self, jobs: Iterable[NewJob], *, key: str | None = None) -> list[Receipt | ApiError]:
         """Submit many jobs; in their order, the receipt of each, or the error for which it was refused.
 
-        More than 1,000 go in several requests. key: that of the whole, from which jobs without one get theirs; to
-        repeat a call that raised, give it the error's `idempotency_key` and the same jobs.
+        More than 1,000, or 4 MiB, go in several requests, each with the time of one. key: that of the whole, from which
+        jobs without one get theirs; to repeat a call that raised, give it the error's `idempotency_key` and the same
+        jobs.
         """
         return self._do(self._calls.submit_many(jobs, key))
 
@@ -87,8 +89,8 @@ class CeladonClient:
     def replay(self, job_id: str) -> JobView:
         """Put a dead job back.
 
-        If a try's answer was lost, the next may be refused though the first has done it: then NotAllowed is `in_doubt`.
-        So it is with `run_now` and `reschedule`.
+        A try whose answer was lost is not repeated, for the job may have run meanwhile, and would again: the error is
+        `in_doubt` then. So it is with `run_now` and `reschedule`.
         """
         return self._do(self._calls.act(job_id, "replay"))
 

@@ -109,7 +109,8 @@ def of_problem(status: int, problem: Mapping[str, Any]) -> ApiError:
     kind = _BY_TYPE.get(str(problem.get("type", "")).removeprefix(_URN)) or _BY_STATUS.get(status, ApiError)
     detail = problem.get("detail") or problem.get("title") or _phrase(status)
     fields = _fields(problem.get("errors"))
-    error = kind("; ".join([f"{status}: {detail}", *fields]), status=status, problem=problem)
+    more = [field for field in fields if field.partition(": ")[2] not in str(detail)]
+    error = kind("; ".join([f"{status}: {detail}", *more]), status=status, problem=problem)
     if isinstance(error, InvalidRequest):
         error.problems = fields
     if "job_id" in problem:

@@ -35,21 +35,26 @@ class Policy:
 def exchange(request: Request, policy: Policy, step: type[Send] | type[Open] = Send) -> Flow[Answer]:
     """Send until there is a final answer; the answer, if it is a good one. Raises ApiError.
 
-    Every request may be repeated: it reads, or carries an idempotency key, or asks for a state that a second time does
-    not change. An error that comes after a try whose answer was lost says so (`in_doubt`).
+    Most requests may be repeated: they read, or carry an idempotency key, or ask for a state that a second time does
+    not change. One that may be done `once` is not repeated when a try may have done it. An error that comes after a
+    try whose answer was lost says so (`in_doubt`).
     """
-    until = policy.now() + policy.give_up_after_s + request.holds_s
+    began = policy.now()
+    until = began + policy.give_up_after_s + (request.wait_s or 0.0)
     tries, in_doubt = 0, False
     while True:
-        left_s = max(until - policy.now(), SHORTEST_TRY_S)
-        outcome: Answer | Failure = yield step(replace(request, timeout_s=min(policy.timeout_s, left_s)))
+        now = policy.now()
+        wait_s = None if request.wait_s is None else round(max(began + request.wait_s - now, 0.0), 3)
+        timeout_s = min(policy.timeout_s, max(until - now - (wait_s or 0.0), SHORTEST_TRY_S))
+        outcome: Answer | Failure = yield step(replace(request, wait_s=wait_s, timeout_s=timeout_s))
         error = errors.of(outcome)
         if error is None:
             assert isinstance(outcome, Answer)
             return outcome
         tries += 1
         error.in_doubt = in_doubt = in_doubt or error.in_doubt
-        if error.status is not None and error.status not in AGAIN:
+        final = (error.status is not None and error.status not in AGAIN) or isinstance(error, errors.Refused)
+        if final or (request.once and in_doubt):
             raise error
         pause_s = _pause_s(tries, outcome)
         if policy.now() + pause_s > until:

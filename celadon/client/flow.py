@@ -19,8 +19,10 @@ class Request:
     url: str
     params: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(repr=False)  # They hold the key.
-    body: Any = None  # As JSON; None: no body.
-    holds_s: float = 0.0  # How long the server may keep silent on purpose.
+    body: bytes | None = None  # JSON; None: no body.
+    once: bool = False  # A second time would do more than the first.
+    wait_s: float | None = None  # How long the server is asked to wait with its answer.
+    silent_s: float = 0.0  # How long a stream may say nothing.
     timeout_s: float = 10.0  # Of connecting, and of any other silence.
 
 

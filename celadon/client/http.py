@@ -9,7 +9,13 @@ import httpx
 from celadon.client.flow import Answer, Failure, Request
 
 # What another try may better; anything else that httpx raises is a mistake, and is raised as it is.
-TRANSIENT = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
+TRANSIENT = (
+    httpx.TimeoutException,
+    httpx.NetworkError,
+    httpx.RemoteProtocolError,
+    httpx.ProxyError,
+    httpx.DecodingError,
+)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
@@ -18,11 +24,13 @@ def arguments(request: Request) -> dict[str, Any]:
     return {
         "method": request.method,
         "url": request.url,
-        "params": request.params,
-        "headers": request.headers,
-        "timeout": httpx.Timeout(request.timeout_s, read=request.timeout_s + request.holds_s),
+        "params": request.params if request.wait_s is None else {**request.params, "wait": request.wait_s},
+        "headers": request.headers if request.body is None else {**request.headers, "Content-Type": "application/json"},
+        "content": request.body,
+        "timeout": httpx.Timeout(
+            request.timeout_s, read=request.timeout_s + (request.wait_s or 0.0) + request.silent_s
+        ),
         "follow_redirects": False,
-        **({} if request.body is None else {"json": request.body}),
     }
 
 

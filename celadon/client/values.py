@@ -33,26 +33,33 @@ def told(text: bytes | str) -> Mapping[str, Any]:
     try:
         facts = json.loads(text)
     except ValueError as error:
-        raise _stranger(f"no JSON: {text[:80]!r}") from error
+        raise stranger(f"no JSON: {text[:80]!r}") from error
     if not isinstance(facts, dict):
-        raise _stranger(f"no JSON object: {text[:80]!r}")
+        raise stranger(f"no JSON object: {text[:80]!r}")
     return facts
 
 
 def listed(facts: Mapping[str, Any], name: str) -> list[Any]:
     """A list in what the API tells. Raises ApiError."""
     if not isinstance(facts.get(name), list):
-        raise _stranger(f"without its {name}: {str(facts)[:80]}")
+        raise stranger(f"without its {name}: {str(facts)[:80]}")
     found: list[Any] = facts[name]
     return found
 
 
-def result_of(each: Any) -> Receipt | ApiError:
-    """What became of one of many submissions. Raises ApiError."""
+def results_of(facts: Mapping[str, Any], count: int) -> list[Receipt | ApiError]:
+    """What became of so many submissions. Raises ApiError."""
+    each = listed(facts, "results")
+    if len(each) != count:
+        raise stranger(f"of {len(each)} jobs instead of {count}")
+    return [_result(one) for one in each]
+
+
+def _result(each: Any) -> Receipt | ApiError:
     try:
         return value_of(Receipt, each["receipt"]) if "receipt" in each else of_problem(each["status"], each["error"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise _stranger(f"no receipt and no problem: {str(each)[:80]}") from error
+        raise stranger(f"no receipt and no problem: {str(each)[:80]}") from error
 
 
 def job_of(facts: Mapping[str, Any]) -> JobView:
@@ -65,10 +72,11 @@ def value_of(kind: type[T], facts: Any) -> T:
     try:
         return kind(**{name: _value(hints[name], value) for name, value in facts.items() if name in hints})
     except (TypeError, ValueError, AttributeError) as error:
-        raise _stranger(f"no {kind.__name__}: {error}") from error
+        raise stranger(f"no {kind.__name__}: {error}") from error
 
 
-def _stranger(what: str) -> ApiError:
+def stranger(what: str) -> ApiError:
+    """The error that some other server speaks there."""
     return ApiError(f"The answer is {what}; is the base URL that of Celadon?", in_doubt=True)
 
 

@@ -23,6 +23,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     pieces: tuple[str, ...] | None = None
     after_s: float = 0.0  # How late it comes.
+    stays: bool = False  # After the pieces the stream stays open, until the client leaves it.
     cut: bool = False  # The request is taken, and the connection closed without a word.
 
 
@@ -53,6 +54,7 @@ class Scripted:
     def __init__(self) -> None:
         self.replies: list[Reply] = []
         self.asked: list[Asked] = []
+        self.over = 0  # Connections that were ended.
         scripted = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -62,6 +64,10 @@ class Scripted:
                 scripted._answer(self)
 
             do_GET = do_POST = answer
+
+            def finish(self) -> None:
+                super().finish()
+                scripted.over += 1
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
@@ -95,6 +101,8 @@ class Scripted:
             for piece in reply.pieces:
                 handler.wfile.write(piece.encode())
                 handler.wfile.flush()
+            if reply.stays:
+                handler.connection.recv(1)  # Nothing comes but the end.
             return
         content = (json.dumps(reply.json) if reply.text is None else reply.text).encode()
         handler.send_header("Content-Length", str(len(content)))

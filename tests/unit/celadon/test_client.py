@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,15 +29,18 @@ from celadon.client import (
     UnknownJob,
     UnknownJobId,
     Unreachable,
+    bodies,
     calls,
     exchange,
 )
+from tests.eventually import eventually
 from tests.servers.process import free_port
 from tests.unit.celadon.scripted import CUT, Reply, Scripted, problem
 from tests.unit.celadon.test_client_values import JOB
 from tests.unit.celadon.test_init_package import loaded_by
 
 KEY = "cel_0123_secret"
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "call-it-over-http.md"
 Call = Callable[..., Any]
 
 
@@ -132,6 +137,24 @@ def test_a_time_is_sent_with_its_zone_and_refused_without(server, call):
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("payload", [{"when": datetime.now(UTC)}, {"share": float("nan")}, {"some": {1, 2}}])
+def test_what_is_no_json_is_refused_before_anything_is_sent(server, call, payload):
+    with pytest.raises(InvalidRequest, match="it can't be sent as JSON: ") as refused:
+        call("submit", "a", payload)
+
+    assert not refused.value.in_doubt
+    assert server.asked == []
+
+
+def test_an_empty_key_is_not_taken_for_none(server, call):
+    server.replies = [ACCEPTED, Reply(json={"results": [{"status": 202, "receipt": receipt()}]})]
+
+    call("submit", "a", {}, key="")
+    call("submit_many", [{"name": "a", "payload": {}, "key": ""}])
+
+    assert [server.asked[0].body["key"], server.asked[1].body["jobs"][0]["key"]] == ["", ""]
+
+
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -181,6 +204,32 @@ def test_a_call_that_gave_up_tells_the_key_to_repeat_it_with(server, call):
     assert len(server.asked) > 1
 
 
+def run_the_guides_loop(client: CeladonClient) -> Any:
+    """The guide's `submit_at_last`, with the pauses left out; the job's id."""
+    [block] = re.findall(r"^```python\n([^`]*?def submit_at_last.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert block.count("time.sleep(5)") == 1
+    names: dict[str, Any] = {"client": client}
+    exec(block.replace("time.sleep(5)", "time.sleep(0)"), names)
+    return names["job_id"]
+
+
+def test_the_guides_loop_keeps_its_key_until_the_doubt_is_over(server):
+    server.replies = [CUT, problem(429, retry_after="100"), problem(500), ACCEPTED]
+
+    with CeladonClient(server.url, KEY, give_up_after_s=0.01) as client:
+        assert run_the_guides_loop(client) == "1"
+
+    assert len({asked.body["key"] for asked in server.asked}) == 1
+    assert len(server.asked) == 4
+
+
+def test_the_guides_loop_ends_with_what_is_final(server):
+    server.replies = [CUT, problem(422, "invalid-request")]
+
+    with CeladonClient(server.url, KEY, give_up_after_s=0.01) as client, pytest.raises(InvalidRequest):
+        run_the_guides_loop(client)
+
+
 def test_nobody_listening_is_no_doubt(call, server, monkeypatch):
     monkeypatch.setattr(server, "url", f"http://127.0.0.1:{free_port()}")
     began = time.monotonic()
@@ -212,6 +261,21 @@ def test_a_refusal_is_raised_at_once(server, call, reply, kind):
 
     assert refused.value.problem == reply.json
     assert refused.value.idempotency_key == "mine"
+
+
+@pytest.mark.parametrize(
+    ("slug", "facts"),
+    [("unknown-job", {"name": "a"}), ("unknown-queue", {"queue": "q"}), ("request-key-reused", {"key": "mine"})],
+)
+def test_an_error_has_the_facts_of_the_platforms_own(server, call, slug, facts):
+    server.replies = [problem(422, slug), Reply(json={"results": [{"status": 422, "error": problem(422, slug).json}]})]
+
+    with pytest.raises(ApiError) as refused:
+        call("submit", "a", {}, key="mine", queue="q")
+    [result] = call("submit_many", [{"name": "a", "payload": {}, "key": "mine", "queue": "q"}])
+
+    for error in (refused.value, result):
+        assert facts.items() <= vars(error).items()
 
 
 # --- many
@@ -258,6 +322,46 @@ def test_more_than_a_thousand_go_in_parts_and_a_repeated_call_names_the_same_key
     assert len({*first, *second}) == 1201
 
 
+def good(count: int) -> Reply:
+    return Reply(json={"results": [{"status": 202, "receipt": receipt()}] * count})
+
+
+def test_what_can_not_be_sent_is_refused_in_its_place_and_the_others_are_sent(server, call):
+    server.replies = [good(1000), good(498)]
+    jobs: list[dict[str, Any]] = [{"name": "a", "payload": {"number": number}} for number in range(1500)]
+    jobs[1200]["run_at"] = datetime(2027, 1, 1)  # noqa: DTZ001
+    jobs[1300]["payload"] = {"when": datetime.now(UTC)}
+
+    results = call("submit_many", jobs)
+
+    assert [number for number, result in enumerate(results) if isinstance(result, InvalidRequest)] == [1200, 1300]
+    assert len(results) == 1500
+    sent = [one["payload"]["number"] for asked in server.asked for one in asked.body["jobs"]]
+    assert sent == [number for number in range(1500) if number not in (1200, 1300)]
+
+
+def test_an_error_after_a_part_was_accepted_is_in_doubt(server, call):
+    jobs = [{"name": "a", "payload": {}}] * 1001
+    server.replies = [problem(413, "too-large"), good(1000), problem(413, "too-large")]
+
+    with pytest.raises(errors.PayloadTooLarge) as first:
+        call("submit_many", jobs)
+    with pytest.raises(errors.PayloadTooLarge) as second:
+        call("submit_many", jobs)
+
+    assert (first.value.in_doubt, second.value.in_doubt) == (False, True)
+
+
+def test_large_jobs_go_in_smaller_parts(server, call, monkeypatch):
+    monkeypatch.setattr(bodies, "MOST_BYTES", 1000)
+    server.replies = [good(2), good(1), good(1)]
+
+    assert (
+        len(call("submit_many", [{"name": "a", "payload": {"text": "x" * size}} for size in (300, 300, 2000, 9)])) == 4
+    )
+    assert [len(asked.body["jobs"]) for asked in server.asked] == [2, 1, 1]
+
+
 def test_no_jobs_are_no_request(server, call):
     assert (call("submit_many", []), server.asked) == ([], [])
 
@@ -302,6 +406,23 @@ def test_waiting_ends_with_its_time_and_asks_no_more_than_need_be(server, call, 
 
     assert 0.3 <= time.monotonic() - began < 2
     assert len(server.asked) == 2  # The server answered at once; the second time the time was over.
+
+
+def test_while_it_waits_the_server_may_be_silent_for_so_long(server, call):
+    server.replies = [Reply(json=job(state="succeeded"), after_s=0.5)]
+
+    assert call("wait", "1", 5, timeout_s=0.2).finished
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "options"), [("wait", -1, {}), ("reschedule", None, {"delay": -1}), ("reschedule", None, {})]
+)
+def test_a_time_that_can_not_be_meant_is_refused_as_the_api_would(server, call, method, given, options):
+    with pytest.raises(InvalidRequest):
+        call(method, "1", *([] if given is None else [given]), **options)
+
+    assert server.asked == []
 
 
 def test_a_list_is_read_page_after_page(server, call):
@@ -355,7 +476,33 @@ def test_events_go_on_over_a_lost_connection_and_say_what_was_seen(server, call)
 
     assert [each.state for each in call("events", "1")] == ["queued", "running", "succeeded"]
     assert [asked.headers.get("Last-Event-ID") for asked in server.asked] == [None, "a", "a", "a"]
-    assert {asked.path for asked in server.asked} == {"/api/jobs/1/events"}
+    assert {(asked.path, asked.headers["Accept"]) for asked in server.asked} == {
+        ("/api/jobs/1/events", "text/event-stream")
+    }
+
+
+def test_a_stream_may_be_silent_for_longer_than_an_answer(server, call):
+    server.replies = [Reply(pieces=(event("a", "end", state="succeeded"),), after_s=0.4)]
+
+    assert len(call("events", "1", timeout_s=0.2)) == 1
+    assert len(server.asked) == 1
+
+
+def test_a_stream_that_ends_is_not_asked_for_at_once(server, call, monkeypatch):
+    monkeypatch.setattr(calls, "SOONEST_S", 0.3)
+    server.replies = [Reply(pieces=("retry: 0\n\n",)), Reply(pieces=(event("a", "end"),))]
+    began = time.monotonic()
+
+    call("events", "1")
+
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_page_where_the_stream_should_be_is_told_as_such(server, call):
+    server.replies = [Reply(text="<html>Log in</html>", headers={"Content-Type": "text/html"})]
+
+    with pytest.raises(ApiError, match="no stream of events; is the base URL that of Celadon"):
+        call("events", "1")
 
 
 def test_events_of_an_unknown_job_are_an_error(server, call):
@@ -365,19 +512,22 @@ def test_events_of_an_unknown_job_are_an_error(server, call):
         call("events", "1")
 
 
-def test_a_stream_may_be_left_early(server):
-    server.replies = [Reply(pieces=(event("a", "change", state="queued"), event("b", "end")))] * 2
+def test_a_stream_that_is_left_early_is_ended(server):
+    server.replies = [Reply(pieces=(event("a", "change", state="queued"),), stays=True)] * 2
 
     with CeladonClient(server.url, KEY) as client:
         for each in client.events("1"):
             assert each.state == "queued"
             break
+        eventually("the connection is over", lambda: server.over == 1)
 
     async def leave() -> None:
-        async with AsyncCeladonClient(server.url, KEY) as client, aclosing(client.events("1")) as events:
-            async for each in events:
-                assert each.state == "queued"
-                break
+        async with AsyncCeladonClient(server.url, KEY) as client:
+            async with aclosing(client.events("1")) as events:
+                async for each in events:
+                    assert each.state == "queued"
+                    break
+            eventually("the connection is over", lambda: server.over == 2)
 
     asyncio.run(leave())
 
@@ -387,7 +537,7 @@ def test_a_stream_may_be_left_early(server):
 
 @pytest.mark.parametrize("action", ["cancel", "replay", "run_now"])
 def test_an_operation_is_posted_and_tells_the_job(server, call, action):
-    server.replies = [problem(503, "ledger-unavailable", retry_after="0"), Reply(json=job(state="waiting"))]
+    server.replies = [problem(429, retry_after="0"), Reply(json=job(state="waiting"))]
 
     assert call(action, "1").state is State.WAITING
     assert [(asked.method, asked.path) for asked in server.asked] == [
@@ -406,14 +556,23 @@ def test_a_job_is_made_due_at_a_time_or_after_one(server, call):
             call("reschedule", "1", **both_or_none)
 
 
-def test_a_refusal_after_a_lost_answer_says_that_it_may_have_been_done(server, call):
-    server.replies = [CUT, problem(409, "not-in-this-state")]
+@pytest.mark.parametrize("action", ["replay", "run_now", "reschedule"])
+def test_what_would_run_the_job_again_is_not_repeated_after_a_lost_answer(server, call, action):
+    server.replies = [CUT, Reply(json=job())]
 
-    with pytest.raises(errors.NotAllowed) as refused:
-        call("replay", "1")
+    with pytest.raises(Unreachable) as lost:
+        call(action, "1", **({"delay": 1} if action == "reschedule" else {}))
 
-    assert isinstance(refused.value, ApiError)
-    assert refused.value.in_doubt
+    assert lost.value.in_doubt
+    assert len(server.asked) == 1
+
+
+def test_a_cancellation_is(server, call):
+    server.replies = [CUT, Reply(json=job())]
+
+    call("cancel", "1")
+
+    assert len(server.asked) == 2
 
 
 # --- the client itself
@@ -424,6 +583,12 @@ def test_an_address_that_can_not_be_meant_is_refused(url):
     for kind in (CeladonClient, AsyncCeladonClient):
         with pytest.raises(errors.InvalidOption, match="base_url="):
             kind(url, KEY)
+
+
+def test_a_user_in_the_address_is_refused_without_being_told():
+    with pytest.raises(errors.InvalidOption, match="leave out USER:PASSWORD@") as refused:
+        CeladonClient("https://ada:secret@h", KEY)
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("key", ["", "a\nb", "schlüssel"])
@@ -447,6 +612,23 @@ def test_a_page_where_the_api_should_be_is_told_as_such(server, call):
 
     with pytest.raises(ApiError, match="is the base URL that of Celadon"):
         call("job", "1")
+
+
+def test_its_own_connections_are_closed_with_it(server):
+    server.replies = [Reply(json=job())] * 2
+
+    client = CeladonClient(server.url, KEY)
+    client.job("1")
+    client.close()
+    eventually("the connection is over", lambda: server.over == 1)
+
+    async def ask() -> None:
+        another = AsyncCeladonClient(server.url, KEY)
+        await another.job("1")
+        await another.aclose()
+        eventually("the connection is over", lambda: server.over == 2)
+
+    asyncio.run(ask())
 
 
 def test_an_http_client_of_ones_own_is_used_and_left_open(server):

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import httpx
 import pytest
 
-from celadon.client import ApiError, NotAllowed, Unavailable, Unreachable, errors
+from celadon.client import ApiError, NotAllowed, Refused, Unavailable, Unreachable, errors, http
 from celadon.client.exchange import AGAIN, Policy, exchange, retry_after_s
 from celadon.client.flow import Answer, Failure, Pause, Request, Send
 from celadon.errors import InvalidOption
@@ -28,16 +29,17 @@ def no(status: int, retry_after: str | None = None, **problem: Any) -> Answer:
 class Course:
     """Plays one exchange: outcomes in turn, the last one for ever. Pauses and time-outs pass on its own clock."""
 
-    def __init__(self, *outcomes: Answer | Failure, give_up_after_s: float = 30.0, holds_s: float = 0.0) -> None:
+    def __init__(self, *outcomes: Answer | Failure, give_up_after_s: float = 30.0, **request: Any) -> None:
         self.now = 1000.0
-        self.sent: list[float] = []  # The time-out of each try.
+        self.sent: list[float] = []  # The time-out of each try,
+        self.waits: list[float | None] = []  # and how long the server is asked to wait besides.
         self.pauses: list[float] = []
         self._outcomes = outcomes
         self._policy = Policy(timeout_s=10, give_up_after_s=give_up_after_s, now=lambda: self.now)
-        self._request = Request(method="POST", url="http://x", headers={}, holds_s=holds_s)
+        self._request = Request(method="POST", url="http://x", headers={}, **request)
 
     def play(self, lasting_s: float = 0.0) -> Answer:
-        """lasting_s: how long each try takes."""
+        """lasting_s: how long each try would take if nothing ended it."""
         flow = exchange(self._request, self._policy)
         came: Any = None
         turns: Iterator[Answer | Failure] = iter(self._outcomes)
@@ -54,7 +56,8 @@ class Course:
             else:
                 assert isinstance(step, Send)
                 self.sent.append(step.request.timeout_s)
-                self.now += lasting_s
+                self.waits.append(step.request.wait_s)
+                self.now += min(lasting_s, step.request.timeout_s + (step.request.wait_s or 0))
                 came = next(turns, self._outcomes[-1])
 
 
@@ -102,25 +105,66 @@ def test_a_longer_time_than_there_is_is_not_waited_for():
     assert (len(course.sent), course.pauses) == (1, [])
 
 
-@pytest.mark.parametrize("lasting_s", [0.0, 0.4, 3.0])
+@pytest.mark.parametrize("lasting_s", [0.0, 0.4, 3.0, 60.0])
 def test_it_gives_up_within_its_time_and_lets_no_try_outlast_it(lasting_s):
     course = Course(LOST, give_up_after_s=8)
 
     with pytest.raises(Unreachable, match="No answer: ReadTimeout"):
         course.play(lasting_s)
 
-    assert course.now - 1000 <= 8 + lasting_s
-    assert len(course.sent) > 2
+    assert course.now - 1000 <= 8 + 0.5  # The last try gets at least so long.
+    assert len(course.sent) > 2 or lasting_s > 8
     assert all(0.5 <= timeout_s <= 8 for timeout_s in course.sent)
     assert course.sent == sorted(course.sent, reverse=True)
 
 
-def test_a_request_that_the_server_holds_on_purpose_gets_that_time_besides():
-    course = Course(LOST, GOOD, give_up_after_s=5, holds_s=25)
+@pytest.mark.parametrize("lasting_s", [0.0, 3.0, 60.0])
+def test_what_the_server_is_asked_to_wait_comes_on_top_once_however_many_tries_it_takes(lasting_s):
+    course = Course(LOST, give_up_after_s=5, wait_s=25)
 
-    course.play(lasting_s=25)
+    with pytest.raises(Unreachable):
+        course.play(lasting_s)
 
-    assert course.sent == [10, pytest.approx(4.8, abs=0.1)]
+    assert course.now - 1000 <= 25 + 5 + 0.5
+    assert course.waits[0] == 25
+    assert course.waits == sorted(course.waits, reverse=True)
+
+
+def test_the_server_is_asked_to_wait_for_what_is_left_of_the_time():
+    course = Course(no(503, "2"), no(503, "2"), GOOD, wait_s=5)
+
+    course.play()
+
+    assert course.waits == [5, pytest.approx(3, abs=0.3), pytest.approx(1, abs=0.6)]
+
+
+def test_pauses_grow_up_to_a_bound_and_are_no_two_the_same():
+    course = Course(REFUSED, give_up_after_s=60)
+
+    with pytest.raises(Unreachable):
+        course.play()
+
+    assert all(2.5 <= pause_s <= 5 for pause_s in course.pauses[6:])
+    assert len(set(course.pauses)) == len(course.pauses) > 8
+
+
+def test_what_would_do_more_a_second_time_is_not_repeated_once_it_may_have_been_done():
+    course = Course(REFUSED, no(429), LOST, GOOD, once=True)
+
+    with pytest.raises(Unreachable) as gave_up:
+        course.play()
+
+    assert gave_up.value.in_doubt
+    assert len(course.sent) == 3
+
+
+def test_a_refusal_for_want_of_a_broker_is_final():
+    course = Course(no(503, "2", type="urn:celadon:problem:broker-unavailable"), GOOD)
+
+    with pytest.raises(Refused):
+        course.play()
+
+    assert course.pauses == []
 
 
 def test_an_error_after_a_lost_answer_is_in_doubt():
@@ -136,6 +180,24 @@ def test_an_error_after_a_lost_answer_is_in_doubt():
 @pytest.mark.parametrize("outcome", [LOST, no(500), no(502), no(503, type="urn:celadon:problem:ledger-unavailable")])
 def test_a_servers_own_trouble_leaves_open_what_it_did(outcome):
     assert errors.of(outcome).in_doubt
+
+
+@pytest.mark.parametrize(
+    ("error", "in_doubt"),
+    [
+        (httpx.ConnectError, False),
+        (httpx.ConnectTimeout, False),
+        (httpx.PoolTimeout, False),
+        (httpx.ProxyError, False),
+        (httpx.ReadTimeout, True),
+        (httpx.ReadError, True),
+        (httpx.RemoteProtocolError, True),
+        (httpx.DecodingError, True),
+    ],
+)
+def test_what_never_left_is_in_no_doubt(error, in_doubt):
+    assert issubclass(error, http.TRANSIENT)
+    assert http.failure(error("so it is")).in_doubt is in_doubt
 
 
 @pytest.mark.parametrize("outcome", [REFUSED, no(422), no(503, type="urn:celadon:problem:broker-unavailable")])

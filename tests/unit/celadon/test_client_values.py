@@ -12,7 +12,7 @@ from celadon.client import ApiError
 from celadon.client import errors as refusals
 from celadon.client.flow import Answer
 from celadon.client.stream import MAX_LINE, Parser
-from celadon.client.values import Receipt, job_of, listed, result_of, told, value_of
+from celadon.client.values import Receipt, job_of, listed, results_of, told, value_of
 from celadon.jobs import AttemptView, JobSummary, JobView, StepView
 from celadon.states import Outcome
 from web import problems
@@ -101,7 +101,12 @@ def test_an_answer_that_is_no_job_is_told_as_such(facts):
 @pytest.mark.parametrize("each", [{}, {"status": 422}, "nonsense", {"receipt": []}, {"status": 422, "error": None}])
 def test_a_result_that_is_none_is_told_as_such(each):
     with pytest.raises(ApiError, match="is the base URL that of Celadon"):
-        result_of(each)
+        results_of({"results": [each]}, 1)
+
+
+def test_results_of_another_number_of_jobs_are_told_as_such():
+    with pytest.raises(ApiError, match="of 0 jobs instead of 2"):
+        results_of({"results": []}, 2)
 
 
 @pytest.mark.parametrize("told", ["text", 7, ["text"], [{"detail": "x"}], {"field": "x"}])
@@ -140,6 +145,15 @@ def test_each_field_to_mend_is_told():
     assert str(error) == "422: It does not fit.; payload.year: Field required"
     assert isinstance(error, errors.InvalidPayload)
     assert error.problems == ["payload.year: Field required"]
+
+
+def test_what_the_detail_says_already_is_not_said_twice():
+    told = {"detail": "delay=-1: from 0 s", "errors": [{"field": "delay_s", "message": "delay=-1: from 0 s"}]}
+
+    error = refusals.of_problem(422, {"type": "urn:celadon:problem:invalid-request", **told})
+
+    assert str(error) == "422: delay=-1: from 0 s"
+    assert error.problems == ["delay_s: delay=-1: from 0 s"]
 
 
 def test_the_job_that_a_problem_names_can_be_asked_for():
