@@ -27,7 +27,7 @@ class Loader(AppLoader):  # type: ignore[misc]
     def config_from_object(self, obj: object, silent: bool = False) -> bool:
         # By the platform's own reader, whatever `obj` is: a file that is missing is told in the same words everywhere.
         told = {name: value for name, value in vars(operators_file()).items() if not name.startswith("_")}
-        return bool(super().config_from_object({**defaults.celery(), **told}, silent))
+        return bool(super().config_from_object(defaults.celery(told), silent))
 
 
 app = Celery("celadon", loader=Loader)
@@ -57,7 +57,7 @@ def patient(lane: Any = None) -> None:
     lane: gives the broker's book of unacknowledged messages a name of its own, so that the lanes' visibility
     timeouts do not mix.
     """
-    options = dict(getattr(operators_file(), "patient_transport_options", defaults.patient_transport_options()))
+    options = defaults.patient_transport_options(vars(operators_file()))
     if lane is not None:
         options |= {
             "visibility_timeout": lane.visibility_s,

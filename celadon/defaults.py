@@ -13,6 +13,7 @@ from typing import Any
 from kombu import Queue
 
 from celadon import queues
+from celadon.errors import CeladonError
 from celadon.settings import settings
 
 DELIVERY: Mapping[str, Any] = {
@@ -57,6 +58,7 @@ _PRODUCER: Mapping[str, Any] = {
     "priority_steps": [0],
     "client_name": "celadon-producer",
 }
+_LIMITS = ("socket_timeout", "socket_connect_timeout", "max_retries", "health_check_interval", "client_name")
 # Workers: patient, for they have nobody waiting; reconnects are at most 2 s apart.
 _PATIENT: Mapping[str, Any] = {
     "socket_timeout": 10,
@@ -76,24 +78,38 @@ _PATIENT: Mapping[str, Any] = {
 }
 
 
-def celery() -> dict[str, Any]:
-    """Celery's settings for the lanes and the broker that are configured. Raises CeladonError for unfit lanes."""
+def celery(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Celery's settings: what the operator's file tells, over the platform's own.
+
+    Raises CeladonError for unfit lanes, and for a broker that is not the platform's.
+    """
+    if told.get("broker_url", settings().broker_url) != settings().broker_url:
+        raise CeladonError(
+            "celeryconfig.broker_url is not what BROKER_URL names, so Celery and the platform would use two brokers; "
+            "leave it out, and set BROKER_URL"
+        )
     made = {
         **DELIVERY,
         **REACHING,
         "broker_url": settings().broker_url,
-        "broker_transport_options": {**_sentinel(), **_PRODUCER},
         "task_queues": [Queue(name) for name in queues.names()],
     }
     if settings().broker_url.startswith("rediss://"):
         # kombu's own default would accept any certificate.
         made["broker_use_ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": settings().broker_ca_file}
-    return made
+    # One option more must not take the others away: without limits a web request would hang on a half-open broker.
+    options = {**_sentinel(), **_PRODUCER, **told.get("broker_transport_options", {})}
+    return {**made, **told, "broker_transport_options": options}
 
 
-def patient_transport_options() -> dict[str, Any]:
-    """How a worker reaches the broker, in place of the producers' `broker_transport_options`."""
-    return {**_sentinel(), **_PATIENT}
+def patient_transport_options(told: Mapping[str, Any]) -> dict[str, Any]:
+    """How a worker reaches the broker: as the producers do, but for the limits.
+
+    told: the operator's file, of which `patient_transport_options` has the last word.
+    """
+    producers = told.get("broker_transport_options", {})
+    shared = {name: value for name, value in producers.items() if name not in _LIMITS}
+    return {**_sentinel(), **_PATIENT, **shared, **told.get("patient_transport_options", {})}
 
 
 def _sentinel() -> dict[str, Any]:
