@@ -39,9 +39,9 @@ def many(database: str) -> None:
 
 @pytest.mark.usefixtures("many")
 @pytest.mark.parametrize("after", [False, True], ids=["the first page", "a later page"])
-@pytest.mark.parametrize("tenant", [None, "tenant-1", "nobody"])
+@pytest.mark.parametrize("tenant", [None, "nobody"])
 @pytest.mark.parametrize("queue", [None, "queue-1"])
-@pytest.mark.parametrize("name", [None, "name-1", "nothing"])
+@pytest.mark.parametrize("name", [None, "name-1"])
 @pytest.mark.parametrize("states", [(), ("dead",), ("queued", "running")], ids=["any", "dead", "unfinished"])
 def test_no_list_reads_the_whole_table(states, name, queue, tenant, after):
     filters: dict[str, Any] = {"states": states, "name": name, "queue": queue, "tenant": tenant}

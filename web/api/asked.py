@@ -17,7 +17,7 @@ from web.problems import invalid, problem
 M = TypeVar("M", bound=BaseModel)
 
 # Visible ASCII. No comma: that is how a server joins a header that was sent twice.
-KEY = r"^[!-+\--~]{1,%d}$" % MAX_NAME  # noqa: UP031 (braces of its own)
+KEY = rf"^[!-+\--~]{{1,{MAX_NAME}}}$"
 
 
 def body(model: type[M]) -> M:
