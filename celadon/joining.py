@@ -16,7 +16,9 @@ from celadon.registry import Definition
 from celadon.states import State
 
 log = logs.get("celadon.joining")
-_PENDING = "celadon.pending"  # Where a session remembers what to deliver when it commits.
+_PENDING = "celadon.pending"  # Where a session remembers what to deliver when it commits,
+_COMMITTED = "celadon.committed"  # and that it has, until its transaction is over.
+_ROLLED_BACK = "rolled back: nothing was submitted"
 
 
 def join(
@@ -64,9 +66,31 @@ def join(
 
 
 def _committed(session: Session) -> None:
-    if session.in_nested_transaction():
-        return  # A savepoint was released; the outer transaction may still roll back.
+    if not session.in_nested_transaction():  # Else a savepoint was released; the outer one may still roll back.
+        session.info[_COMMITTED] = True
+
+
+def _rolled_back(session: Session, transaction: SessionTransaction) -> None:
+    """Forget what the rollback undid: everything, or what was submitted inside the savepoint."""
+    kept = []
+    for pending in session.info[_PENDING]:
+        if transaction.nested and not _inside(pending[3], transaction):
+            kept.append(pending)
+        else:
+            pending[0].reason = _ROLLED_BACK
+    session.info[_PENDING] = kept
+
+
+def _ended(session: Session, transaction: SessionTransaction) -> None:
+    """Deliver what was committed. Not before: a job that runs here may use this very session."""
+    if transaction.parent is not None:
+        return
     waiting, session.info[_PENDING] = session.info[_PENDING], []
+    if not session.info.pop(_COMMITTED, False):
+        # A session that is closed without a commit rolls back without saying so.
+        for receipt, *_ in waiting:
+            receipt.reason = _ROLLED_BACK
+        return
     for receipt, state, deliver, _ in waiting:
         try:
             deliver(state)
@@ -77,29 +101,6 @@ def _committed(session: Session) -> None:
                 Submitted.DEFERRED,
                 reason=f"it is in the ledger, but telling the broker failed ({type(error).__name__})",
             )
-
-
-def _rolled_back(session: Session, transaction: SessionTransaction) -> None:
-    """Forget what the rollback undid: everything, or what was submitted inside the savepoint."""
-    kept = []
-    for pending in session.info[_PENDING]:
-        if transaction.nested and not _inside(pending[3], transaction):
-            kept.append(pending)
-        else:
-            pending[0].reason = "rolled back: nothing was submitted"
-    session.info[_PENDING] = kept
-
-
-def _ended(session: Session, transaction: SessionTransaction) -> None:
-    """A session that is closed without a commit rolls back without saying so. After a commit nothing is left here."""
-    if transaction.parent is None:
-        _forget(session)
-
-
-def _forget(session: Session) -> None:
-    for pending in session.info[_PENDING]:
-        pending[0].reason = "rolled back: nothing was submitted"
-    session.info[_PENDING] = []
 
 
 def _inside(savepoint: SessionTransaction | None, transaction: SessionTransaction) -> bool:

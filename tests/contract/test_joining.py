@@ -16,7 +16,7 @@ from celadon.ledger.db import engine
 from celadon.ledger.tables import jobs
 from celadon.states import State
 from tests.contract.given import count, race, row
-from tests.contract.jobs import RAN, note_table, notes, write_note
+from tests.contract.jobs import RAN, SCRIPT, note_table, notes, write_note
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,27 @@ def test_a_registry_of_sessions_stands_for_its_present_one_and_the_others_are_le
 
     assert (receipt.outcome, RAN) == (Submitted.INLINE, ["hello"])
     assert notes() == ["mine"]
+
+
+def test_a_job_that_runs_here_may_use_the_callers_own_registry_of_sessions():
+    registry = scoped_session(sessionmaker(engine()))
+
+    def use_it(_: Any) -> None:
+        write_note(registry(), "the job's")
+        registry.commit()
+        registry.remove()
+
+    SCRIPT.append(use_it)
+    write_note(registry(), "the caller's")
+    receipt = submit("contract.scripted", {}, session=registry)
+    registry.commit()
+    registry.remove()
+
+    assert receipt.outcome == Submitted.INLINE
+    view = find(receipt.job_id)
+    assert view is not None
+    assert view.state == State.SUCCEEDED
+    assert notes() == ["the caller's", "the job's"]
 
 
 def test_what_is_no_session_is_refused_with_the_cure():
