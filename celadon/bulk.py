@@ -54,8 +54,8 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
     A bulk never waits for a worker and never runs anything here: while the broker is away, jobs that would run inline
     are `deferred` to the ledger, where workers find them. Jobs whose policy is `refuse` are refused (Refused).
 
-    Raises LedgerUnavailable: nothing was accepted; ask for its `job_id`, all of the others share its fate.
-    InvalidOption: more than 1,000.
+    Raises LedgerUnavailable: nothing was accepted, unless its `job_id` can be found; then all were. With a key for
+    each job the list may simply be submitted again. InvalidOption: more than 1,000.
     """
     if len(submissions) > MAX_JOBS:
         raise InvalidOption(f"{len(submissions)} jobs at once: at most {MAX_JOBS} are allowed; submit them in parts")
@@ -128,8 +128,9 @@ def _store(jobs: Mapping[int, _Prepared]) -> dict[int, tuple[str, State, bool] |
             abandoned.check()
         return stored
 
-    first = next(iter(jobs.values())).new.id
-    return within(settings().ledger_timeout_s + PER_JOB_S * len(jobs), store, job_id=first)
+    # A job with a key may be another's duplicate, and its own id never stored: one without tells for all.
+    telling = min(jobs.values(), key=lambda job: job.new.key is not None)
+    return within(settings().ledger_timeout_s + PER_JOB_S * len(jobs), store, job_id=telling.new.id)
 
 
 def _deliver(jobs: Mapping[int, _Prepared], results: list[Receipt | CeladonError], began: float) -> None:
