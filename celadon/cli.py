@@ -50,8 +50,8 @@ def migrate() -> None:
     from celadon.ledger.migrate import migrate as apply
     from celadon.queues import operators_file
 
-    for package in apply(getattr(operators_file(), "migrations", ())):
-        click.echo(f"{package}: up to date")
+    for package, told in apply(getattr(operators_file(), "migrations", ())).items():
+        click.echo(f"{package}: {told}")
 
 
 @main.command()

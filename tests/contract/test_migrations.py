@@ -7,13 +7,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from celadon.errors import CeladonError
+from celadon.errors import CeladonError, LedgerUnavailable
 from celadon.ledger import db
-from celadon.ledger.migrate import PLATFORM, migrate
+from celadon.ledger.migrate import NEWER, PLATFORM, UP_TO_DATE, config, migrate
 from celadon.ledger.tables import metadata
 from tests.contract.given import race
 from tests.contract.pointed import pointed
@@ -86,18 +87,45 @@ def test_rows_on_postgresql_leave_room_for_their_updates(empty: str):
 
 
 def test_migrating_again_changes_nothing(empty: str):
-    assert migrate() == [PLATFORM]
+    assert migrate() == {PLATFORM: UP_TO_DATE}
     with db.engine().connect() as connection:
         before = indexes(connection)
 
-    assert migrate() == [PLATFORM]
+    assert migrate() == {PLATFORM: UP_TO_DATE}
 
     with db.engine().connect() as connection:
         assert indexes(connection) == before
 
 
 def test_several_hosts_may_migrate_at_once(empty: str):
-    assert race(3, lambda _: migrate()) == [[PLATFORM]] * 3
+    assert race(3, lambda _: migrate()) == [{PLATFORM: UP_TO_DATE}] * 3
+
+
+def test_a_schema_of_a_later_version_is_left_as_it_is(empty: str):
+    migrate(["services.migrations"])
+    with db.engine().begin() as connection:
+        connection.execute(text("UPDATE celadon_version SET version_num = '9999'"))
+
+    assert migrate(["services.migrations"]) == {PLATFORM: NEWER, "services.migrations": UP_TO_DATE}
+
+    with db.engine().connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM celadon_version")).scalar_one() == "9999"
+
+
+def test_on_postgresql_a_migration_does_not_wait_long_for_a_table_in_use(empty: str, monkeypatch: pytest.MonkeyPatch):
+    if not empty.startswith("postgresql"):
+        return
+    migrate()
+    with db.engine().begin() as connection:
+        command.downgrade(config(PLATFORM, connection), "0001")
+    monkeypatch.setattr("celadon.ledger.migrate._LOCK_TIMEOUT_S", 0.2)
+
+    with db.engine().connect() as reader:
+        reader.execute(text("SELECT count(*) FROM jobs"))
+        with pytest.raises(LedgerUnavailable, match="in use for over 0.2 s; nothing was changed, migrate again"):
+            migrate()
+
+    assert migrate() == {PLATFORM: UP_TO_DATE}
 
 
 def test_each_package_has_a_version_of_its_own(ledger: str):

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("revoked_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    # First, for it needs the stronger lock. To raise a lock later, with half-done transactions waiting, is a deadlock.
     op.drop_index("jobs_tenant", "jobs")
     op.create_index("jobs_by_state", "jobs", ["state", "created_at"])
     op.create_index("jobs_by_name", "jobs", ["name", "state", "created_at"])
