@@ -1,4 +1,4 @@
-"""`/health` for people and dashboards, `/ready` for whoever routes requests here."""
+"""`/health` for people, `/alive` for whoever restarts this process, `/ready` for whoever routes requests here."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def health() -> Response:
     dependencies = {name: {"status": "up" if is_up else "down"} for name, is_up in up.items()}
     uptime_s = round(time.monotonic() - _STARTED, 3)
     return jsonify({"status": status, "uptime_s": uptime_s, "dependencies": dependencies})
+
+
+@blueprint.get("/alive")
+def alive() -> Response:
+    """200, and asks nothing: a restart helps nobody while a database, the broker or the names' server is away."""
+    return jsonify({"status": "alive"})
 
 
 @blueprint.get("/ready")

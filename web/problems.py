@@ -109,7 +109,7 @@ def _answer(told: dict[str, Any]) -> Response:
 
 
 def _for_people() -> bool:
-    return not request.path.startswith(("/api/", "/health", "/ready"))
+    return not request.path.startswith(("/api/", "/health", "/alive", "/ready"))
 
 
 def _known(error: Exception) -> Response:

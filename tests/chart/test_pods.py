@@ -64,7 +64,7 @@ def test_workers_and_beat_are_probed_by_their_heartbeat_without_broker_or_ledger
 def test_web_and_flower_are_probed_over_http(rendered):
     web, flower = (rendered.containers()[f"celadon-{name}"] for name in ("web", "flower"))
     paths = {kind: web[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
-    assert paths == {"startup": "/health", "liveness": "/health", "readiness": "/ready"}
+    assert paths == {"startup": "/alive", "liveness": "/alive", "readiness": "/ready"}
     assert flower["livenessProbe"]["httpGet"]["path"] == "/healthcheck"
 
 

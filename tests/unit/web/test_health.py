@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from celadon.settings import settings
 from tests.ledgers import migrate
 from tests.servers import PostgresServer
@@ -33,6 +35,15 @@ def test_without_the_ledger_it_lives_and_is_not_ready(client: Client, configure:
     assert (alive.status_code, alive.json["dependencies"]["ledger"]["status"]) == (200, "down")
     assert (ready.status_code, ready.headers["Retry-After"]) == (503, "2")
     assert ready.json["type"] == "urn:celadon:problem:ledger-unavailable"
+
+
+def test_alive_asks_neither_ledger_nor_broker(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked in ("web.ledger.require", "celadon.broker.reachable"):
+        monkeypatch.setattr(asked, lambda: pytest.fail("asked"))
+
+    answer = client.get("/alive")
+
+    assert (answer.status_code, answer.json) == (200, {"status": "alive"})
 
 
 def test_a_hanging_ledger_is_refused_at_once(

@@ -7,7 +7,7 @@ import web.ordering
 from tests.unit.web.conftest import Client
 
 
-@pytest.mark.parametrize("path", ["/api/nowhere", "/api/jobs/1/more", "/health/more"])
+@pytest.mark.parametrize("path", ["/api/nowhere", "/api/jobs/1/more", "/health/more", "/alive/more"])
 def test_programs_get_problem_details(client: Client, path: str) -> None:
     answer = client.get(path)
 
