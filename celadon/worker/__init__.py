@@ -23,7 +23,7 @@ def run(lane_name: str, **instead: str | int | None) -> int:
 
     instead: fields of `Lane` that this worker has instead of the lane's; None: the lane's.
     """
-    from celadon.worker import post, steps
+    from celadon.worker import post, remote, steps
 
     changes: dict[str, Any] = {field: value for field, value in instead.items() if value is not None}
     lane = replace(queues.lane(lane_name), **changes)
@@ -36,6 +36,7 @@ def run(lane_name: str, **instead: str | int | None) -> int:
     load()
     post.take(lane)
     steps.prepare()
+    remote.take_no_orders()
     if lane.pool == "prefork":
         # What is loaded by now is shared with the children and never touched by their garbage collector.
         gc.collect()

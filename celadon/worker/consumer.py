@@ -40,10 +40,13 @@ def forget_messages(connection: Any) -> None:
             channel._qos = Forgotten(channel)
 
 
-class Forgotten(virtual.QoS):  # type: ignore[misc]
+class Forgotten(virtual.QoS):
     """The book of unacknowledged messages of a lost connection: whatever is written in it goes nowhere."""
 
     restore_at_shutdown = False
+
+    def __init__(self, channel: Any) -> None:
+        super().__init__(channel)
 
     def append(self, message: Any, delivery_tag: Any) -> None:
         pass

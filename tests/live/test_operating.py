@@ -128,3 +128,20 @@ def test_celadon_job_prints_the_whole_story_of_a_job(platform: Warm, name: str) 
     platform.until(receipt["job_id"], "succeeded")
     told = json.loads(platform.command("job", receipt["job_id"]))
     assert [attempt["outcome"] for attempt in told["attempts"]] == ["failed", "failed", "succeeded"]
+
+
+def test_a_worker_takes_no_orders_past_the_ledger(platform: Warm, name: str) -> None:
+    worker = platform.lanes["default"]
+    receipt = platform.call.submit("live.echo", name, delay=1)
+    with Celery(broker=platform.redis.url, set_as_current=False) as celery:
+        for order, facts in {
+            "cancel_consumer": {"queue": "default"},
+            "revoke": {"task_id": receipt["job_id"], "terminate": True},
+            "shutdown": {},
+        }.items():
+            celery.control.broadcast(order, arguments=facts)
+        # They are handled in order: with this answer the others have been looked at.
+        answers = [lane for answer in celery.control.ping(timeout=2) for lane in answer]
+    assert any(lane.startswith("default@") for lane in answers)
+    platform.until(receipt["job_id"], "succeeded")
+    assert worker.container.status == "running"
