@@ -46,7 +46,7 @@ class Forgotten(virtual.QoS):
     restore_at_shutdown = False
 
     def __init__(self, channel: Any) -> None:
-        super().__init__(channel)
+        super().__init__(channel)  # type: ignore[no-untyped-call]
 
     def append(self, message: Any, delivery_tag: Any) -> None:
         pass

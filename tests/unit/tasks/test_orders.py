@@ -26,6 +26,7 @@ def test_an_order_that_is_not_there_ends_its_job_at_once(app: Flask) -> None:
     job = wait(receipt.job_id, 5)
 
     assert job is not None
+    assert job.error is not None
     assert (job.state, job.error["kind"], job.error["message"]) == (
         "dead",
         "OrderNotFound",
