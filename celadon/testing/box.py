@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 from celadon import outlook, queues, registry
@@ -26,8 +26,9 @@ from celadon.submit import deliver
 from celadon.testing import clock, submissions, template
 from celadon.testing.submissions import SubmittedJob
 
-MOST_RUNS = 1000  # Of one call of `run_due`: far more than a test has jobs, and soon over when one never ends.
+MOST_RUNS = 10_000  # Of one call of `run_due`: more than a test has jobs, and over within a minute when one never ends.
 WORKER = "sandbox"
+_open = Lock()  # Held by the one sandbox that is open.
 
 # The modules: in the package the name `celadon.submit` is the function.
 _submit: Any = import_module("celadon.submit")
@@ -40,6 +41,7 @@ class Sandbox:
     def __init__(self, *, at_once: bool, schedules: bool) -> None:
         self._at_once = at_once
         self._schedules = schedules
+        self._passed = timedelta(0)
         self.ledger_url = settings().ledger_url
         """For an engine of your own on the same database."""
 
@@ -89,19 +91,22 @@ class Sandbox:
 
         Raises AssertionError when there is no end to it.
         """
-        ran: Counter[str] = Counter()
+        ran: dict[str, None] = {}
+        runs = 0
         while ids := self._due():
             for job_id in ids:
-                ran[job_id] += 1
-                if ran.total() > MOST_RUNS:
-                    often = find(ran.most_common(1)[0][0])
+                if runs == MOST_RUNS:
+                    due = find(job_id)
                     raise AssertionError(
-                        f"{MOST_RUNS} runs, and jobs are still due, {often and often.name!r} among them: does it "
-                        "submit itself, or retry without a pause?"
+                        f"{MOST_RUNS} runs, and jobs are still due, {due and due.name!r} among them: does it submit "
+                        "itself, or retry without a pause?"
                     )
-                cause = self._run(job_id).cause
-                if raises and cause is not None:
-                    raise cause
+                runs += 1
+                run = self._run(job_id)
+                if run.claim is not None:  # Else it was cancelled meanwhile, say, by one that ran before it.
+                    ran[job_id] = None
+                if raises and run.cause is not None:
+                    raise run.cause
         views = (find(job_id) for job_id in ran)
         return [view for view in views if view is not None]
 
@@ -111,13 +116,14 @@ class Sandbox:
         It is the ledger that grows older: what it tells of times moves back by the span. The clock of your own code
         does not move.
         """
-        clock.advance(span)
+        self._passed += clock.advance(span)
 
     def _due(self) -> list[str]:
         if self._schedules:
-            from celadon.beat import fire_due
+            from celadon import beat
 
-            fire_due()
+            with _instead(beat, due=clock.Rules(self._passed)):
+                beat.fire_due()
         moving.promote()
         moving.release()
         moving.expire()
@@ -154,12 +160,15 @@ def sandbox(*, at_once: bool = False, schedules: bool = False) -> Iterator[Sandb
 
     It holds for the whole process, so one can be open at a time. Raises CeladonError for a second one.
     """
-    if _submit.deliver is not deliver:
+    if not _open.acquire(blocking=False):
         raise CeladonError("A sandbox is open already; a process has one ledger at a time")
-    load()
-    with TemporaryDirectory(prefix="celadon-sandbox-") as folder:
-        # A busy machine may take its time; what a test waits for is not what a request waits for.
-        with overridden(ledger_url=template.fresh(Path(folder)), use_broker="false", ledger_timeout_s="30"):
+    try:
+        load()  # Now: what the jobs' modules make of the settings is to be made of the real ones.
+        with TemporaryDirectory(prefix="celadon-sandbox-") as folder, ExitStack() as afterwards:
+            afterwards.callback(_forget)  # However it ends, and when the settings are as before.
+            # A busy machine may take its time; what a test waits for is not what a request waits for.
+            own = {"ledger_url": template.fresh(Path(folder)), "use_broker": "false", "ledger_timeout_s": "30"}
+            afterwards.enter_context(overridden(**own))
             _forget()
             template.hurry()
             if schedules:
@@ -167,12 +176,10 @@ def sandbox(*, at_once: bool = False, schedules: bool = False) -> Iterator[Sandb
 
                 sync()
             box = Sandbox(at_once=at_once, schedules=schedules)
-            try:
-                with _instead(_submit, deliver=box._deliver), _instead(_bulk, _deliver=box._deliver_many):
-                    yield box
-            finally:
-                db.reset()
-        _forget()
+            with _instead(_submit, deliver=box._deliver), _instead(_bulk, _deliver=box._deliver_many):
+                yield box
+    finally:
+        _open.release()
 
 
 @contextmanager

@@ -6,21 +6,26 @@ that grows older: every time in it moves back by the same span, and what lay in 
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, func, update
 
+from celadon import due
 from celadon.ledger.db import Instant, begin
 from celadon.ledger.tables import metadata
 
 _FAR = timedelta(days=365_250)
+_LEAST = timedelta(milliseconds=1)  # That the ledger keeps.
 
 
-def advance(span: timedelta) -> None:
-    """Make everything in the ledger older by `span`, in one transaction."""
+def advance(span: timedelta) -> timedelta:
+    """Make everything in the ledger older by `span`, in one transaction; by how much it has, to the millisecond."""
     if span < timedelta(0):
         raise ValueError(f"advance({span!r}): time only goes forward")
+    span = round(span / _LEAST) * _LEAST
     with begin() as connection:
         for table in metadata.sorted_tables:
             times = [column for column in table.columns if isinstance(column.type, Instant)]
@@ -28,6 +33,20 @@ def advance(span: timedelta) -> None:
             for move in (-span - _FAR, _FAR):
                 if times:
                     connection.execute(update(table).values({column: _moved(column, move) for column in times}))
+    return span
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`celadon.due` on a ledger that was made older: rules are kept by the clock as if the span had passed."""
+
+    passed: timedelta
+
+    def latest(self, rule: Mapping[str, Any], first: datetime, now: datetime) -> datetime:
+        return due.latest(rule, first + self.passed, now + self.passed) - self.passed
+
+    def following(self, rule: Mapping[str, Any], after: datetime) -> datetime:
+        return due.following(rule, after + self.passed) - self.passed
 
 
 def _moved(column: Column[Any], span: timedelta) -> Any:

@@ -134,6 +134,16 @@ def test_a_released_savepoint_delivers_nothing_before_the_outer_commit():
     assert (receipt.outcome, RAN) == (Submitted.INLINE, ["hello"])
 
 
+def test_a_released_savepoint_is_no_commit():
+    own = session()
+    with own.begin_nested():
+        receipt = submit("contract.inline", {"word": "hello"}, session=own)
+    own.close()
+
+    assert (receipt.outcome, receipt.reason) == (Submitted.PENDING, "rolled back: nothing was submitted")
+    assert (RAN, count(jobs)) == ([], 0)
+
+
 @pytest.mark.parametrize("options", [{}, {"delay": 60}], ids=["due now", "delayed"])
 def test_a_rolled_back_savepoint_takes_its_jobs_along_and_no_others(options):
     with session() as own:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from celery.schedules import crontab
+from sqlalchemy import func, make_url, select, text
 from sqlalchemy.orm import Session
 
 import celeryconfig
-from celadon import Permanent, Receipt, State, Steps, Submission, find, job, submit, submit_many
+from celadon import Permanent, Receipt, State, Steps, Submission, cancel, find, job, outlook, submit, submit_many
 from celadon.errors import CeladonError, InvalidPayload, UnknownJob
-from celadon.ledger import session, switches
+from celadon.ledger import db, session, switches
 from celadon.ledger.db import begin
 from celadon.ledger.tables import jobs
+from celadon.run import Ran
 from celadon.settings import settings
-from celadon.testing import Sandbox, sandbox, template
+from celadon.testing import Sandbox, clock, sandbox, template
 from celadon.testing.plugin import celadon_sandbox
 from tests.contract.given import count
 
@@ -79,6 +82,11 @@ def chain(left: int) -> int:
 @job("sandboxed.endless", queue="default")
 def endless() -> None:
     submit("sandboxed.endless", {})
+
+
+@job("sandboxed.cancel", queue="default")
+def cancel_it(job_id: str) -> None:
+    cancel(job_id)
 
 
 @job("sandboxed.tick", queue="default")
@@ -160,6 +168,32 @@ def test_what_jobs_submit_is_run_too(box):
     submit("sandboxed.chain", {"left": 3})
 
     assert [view.result for view in box.run_due()] == [3, 2, 1, 0]
+
+
+def test_a_job_that_another_one_cancelled_has_not_run(box):
+    submit("sandboxed.cancel", {"job_id": (other := submit("sandboxed.greet", {"name": "Ada"}).job_id)}, priority=9)
+
+    assert [view.name for view in box.run_due()] == ["sandboxed.cancel"]
+    assert find(other).state == "cancelled"
+
+
+def test_a_job_in_quarantine_is_run_too(box):
+    submit("sandboxed.greet", {"name": "Ada"})
+    with begin() as connection:
+        connection.execute(jobs.update().values(crashes=1, quarantine=True))
+
+    assert [view.state for view in box.run_due()] == ["succeeded"]
+
+
+def test_as_many_jobs_as_may_be_submitted_together_are_run(box, monkeypatch):
+    ran = []
+    monkeypatch.setattr(box, "_run", lambda job_id: ran.append(job_id) or Ran())
+    due = [[str(number) for number in range(1000)]] * 2
+    monkeypatch.setattr(box, "_due", lambda: due.pop() if due else [])
+
+    box.run_due()
+
+    assert len(ran) == 2000
 
 
 def test_jobs_without_an_end_are_told_instead_of_run_for_ever(box, monkeypatch):
@@ -272,6 +306,7 @@ def test_every_time_in_the_ledger_moves_and_by_the_same_span(box):
 
     assert after.run_at == datetime(2098, 12, 30, 23, 59, 57, 500_000, tzinfo=UTC)
     assert before.created_at - after.created_at == timedelta(days=366, milliseconds=1500)
+    assert clock.advance(timedelta(microseconds=1600)) == timedelta(milliseconds=2)
 
 
 def test_time_only_goes_forward(box):
@@ -296,6 +331,59 @@ def test_a_schedule_fires_once_each_time_that_it_is_due(scheduled):
 
     assert results == ["tock"] * 3
     assert len(scheduled.submitted("sandboxed.tick")) == before + 3
+
+
+SOON = datetime.now(UTC) + timedelta(hours=12)  # Far from now, so that no test is at the moment of firing.
+
+
+@pytest.mark.parametrize(
+    ("rule", "span", "times", "fired"),
+    [
+        pytest.param(crontab(minute=str(SOON.minute), hour=str(SOON.hour)), 3 * HOUR, 24, 3, id="daily"),
+        pytest.param(
+            crontab(minute="0", hour="0", day_of_week=str((SOON + 3 * DAY).isoweekday() % 7)), DAY, 28, 4, id="weekly"
+        ),
+        pytest.param(timedelta(hours=5), HOUR, 25, 5, id="every five hours"),
+        pytest.param(timedelta(minutes=1), timedelta(seconds=90.0004), 9, 9, id="its latest time once"),
+    ],
+)
+def test_schedules_are_kept_by_the_time_that_has_passed(monkeypatch, rule, span, times, fired):
+    monkeypatch.setattr(celeryconfig, "beat_schedule", {"tick": {"task": "sandboxed.tick", "schedule": rule}})
+    with sandbox(schedules=True) as box:
+        for _ in range(times):
+            box.advance(span)
+            box.run_due()
+
+        assert len(box.submitted()) == fired
+
+
+def test_a_long_time_without_a_look_fires_the_latest_time_and_no_other(monkeypatch):
+    rule = crontab(minute=str(SOON.minute), hour=str(SOON.hour))
+    monkeypatch.setattr(celeryconfig, "beat_schedule", {"tick": {"task": "sandboxed.tick", "schedule": rule}})
+    with sandbox(schedules=True) as box:
+        box.advance(3 * HOUR)
+        box.advance(10 * DAY)
+        box.run_due()
+        with begin() as connection:
+            [due] = connection.execute(select(jobs.c.due)).scalars()
+
+    assert due + 10 * DAY + 3 * HOUR == SOON.replace(second=0, microsecond=0) + 9 * DAY
+
+
+def test_rows_of_one_schedule_do_not_meet_on_their_way(scheduled):
+    for _ in range(2):
+        scheduled.advance(timedelta(minutes=1))
+        scheduled.run_due()
+    first, second, *_ = [one.job_id for one in scheduled.submitted()]
+    with begin() as connection:  # The other way round than they are stored.
+        last = connection.execute(select(func.max(jobs.c.due))).scalar_one()
+        for job_id, due in ((first, last + timedelta(minutes=1)), (second, last + timedelta(minutes=2))):
+            connection.execute(jobs.update().where(jobs.c.id == job_id).values(due=due))
+        connection.execute(jobs.update().where(jobs.c.id == first).values(due=last + timedelta(minutes=3)))
+
+    scheduled.advance(timedelta(minutes=1))
+
+    assert len(scheduled.submitted()) >= 2
 
 
 def test_schedules_keep_still_unless_asked_for(box):
@@ -379,6 +467,36 @@ def test_one_that_is_left_by_an_error_is_left_all_the_same():
         pass
 
     assert settings() == before
+
+
+@pytest.mark.parametrize("broken", ["hurry", "fresh"])
+def test_one_that_can_not_be_opened_leaves_the_process_as_it_was(monkeypatch, broken):
+    def fail(*_: Any) -> None:
+        db.engine()
+        raise OSError("no room")
+
+    monkeypatch.setattr(template, broken, fail)
+    before = settings().ledger_url
+    with pytest.raises(OSError, match="no room"), sandbox():
+        pass
+    monkeypatch.undo()
+
+    assert db.engine().url == make_url(before) == make_url(settings().ledger_url)
+    with sandbox() as box:
+        assert box.submitted() == []
+
+
+@pytest.mark.parametrize("error", [None, KeyError])
+def test_nothing_is_remembered_of_it(ledger, error):
+    assert not outlook.switched_off("default", "sandboxed.greet")
+    with contextlib.suppress(KeyError), sandbox():
+        switches.turn("queue", "default", use_broker=False)
+        assert outlook.switched_off("default", "sandboxed.greet")
+        if error:
+            raise error
+
+    assert db.engine().url == make_url(settings().ledger_url)
+    assert not outlook.switched_off("default", "sandboxed.greet")
 
 
 def test_a_second_one_inside_is_refused(box):
