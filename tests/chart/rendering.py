@@ -68,9 +68,9 @@ def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def render(*arguments: str | Path) -> Rendered:
+def render(*arguments: str | Path, chart: Path = CHART) -> Rendered:
     """`helm template` of the release `celadon`. Raises Refused."""
-    done = helm("template", "celadon", CHART, *arguments)
+    done = helm("template", "celadon", chart, *arguments)
     if done.returncode:
         raise Refused(done.stderr)
     return parse(done.stdout)
@@ -80,6 +80,7 @@ def parse(text: str) -> Rendered:
     return Rendered(tuple(m for m in yaml.safe_load_all(text) if m))
 
 
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 HERE = Path(__file__).parent
 DEFAULT = ("--values", HERE / "values.yaml")  # What has no default.
 EVERYTHING = (*DEFAULT, "--values", HERE / "everything.yaml")  # All that is off by default is on.

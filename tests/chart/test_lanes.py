@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-import yaml
 
 from celeryconfig import lanes
-from tests.chart.rendering import CHART, DEFAULT, PRODUCTION, Manifest, Rendered, render
+from tests.chart.rendering import DEFAULT, PRODUCTION, VALUES, Manifest, Rendered, render
 
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 MARGIN_S = 15
 
 

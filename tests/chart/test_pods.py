@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pytest
+
 from celadon.settings import Settings
-from tests.chart.rendering import CHART, DEFAULT, Manifest, Rendered, render
+from tests.chart.rendering import CHART, DEFAULT, EVERYTHING, Manifest, Rendered, render
 
 HEARTBEAT = "/tmp/heartbeat"
 IMAGE = "celadon:0.1.0"
@@ -12,6 +16,13 @@ IMAGE = "celadon:0.1.0"
 def beating(rendered: Rendered) -> dict[str, Manifest]:
     """The containers that say by a file that they live."""
     return {name: c for name, c in rendered.containers().items() if c["name"] in ("worker", "beat")}
+
+
+def test_every_pod_does_what_it_is_named_after(rendered):
+    told = {name: c["args"] for name, c in rendered.containers().items() if c["name"] != "worker" and "args" in c}
+    assert told == {"celadon-web": ["web"], "celadon-beat": ["beat"], "celadon-migrate": ["migrate"]}
+    flower = rendered.containers()["celadon-flower"]["command"]
+    assert flower == ["celery", "--app", "celadon.app", "flower", "--address=0.0.0.0", "--port=5555"]
 
 
 def test_no_pod_is_root_or_can_become_it(rendered):
@@ -43,6 +54,10 @@ def test_every_container_runs_one_named_version_of_one_image(rendered):
     assert image.split("/")[-1] == IMAGE
 
 
+def test_a_private_registry_is_asked_with_the_secrets_named():
+    assert all(pod["spec"]["imagePullSecrets"] == [{"name": "registry"}] for pod in render(*EVERYTHING).pods().values())
+
+
 def test_every_container_says_what_it_needs_and_has_a_limit_of_memory(rendered):
     for container in rendered.containers().values():
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}
@@ -65,7 +80,25 @@ def test_web_and_flower_are_probed_over_http(rendered):
     web, flower = (rendered.containers()[f"celadon-{name}"] for name in ("web", "flower"))
     paths = {kind: web[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
     assert paths == {"startup": "/alive", "liveness": "/alive", "readiness": "/ready"}
-    assert flower["livenessProbe"]["httpGet"]["path"] == "/healthcheck"
+    assert {flower[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")} == {
+        "/healthcheck"
+    }
+
+
+@pytest.mark.parametrize("prefix", ["flower", "ops/flower"])
+def test_flower_can_stand_at_a_path_and_leave_the_workers_alone(prefix):
+    rendered = render(*DEFAULT, "--set", f"flower.urlPrefix={prefix}", "--set", "flower.events=false")
+    environment = rendered.environment("celadon-flower")
+    assert (environment["FLOWER_URL_PREFIX"], environment["FLOWER_ENABLE_EVENTS"]) == (prefix, "false")
+    flower = rendered.containers()["celadon-flower"]
+    assert flower["livenessProbe"]["httpGet"]["path"] == f"/{prefix}/healthcheck"
+
+
+def test_how_long_a_probe_may_fail_is_the_lanes_own():
+    rendered = render(*DEFAULT, "--set", "workers.default.probes.failureThreshold=9")
+    thresholds = {name: c["livenessProbe"]["failureThreshold"] for name, c in beating(rendered).items()}
+    assert thresholds.pop("celadon-worker-default") == 9
+    assert set(thresholds.values()) == {4}
 
 
 def test_web_answers_what_it_has_begun_before_it_is_killed():
@@ -74,6 +107,27 @@ def test_web_answers_what_it_has_begun_before_it_is_killed():
         rendered = render(*DEFAULT, "--set", f"config.INLINE_BUDGET_S={budget}")
         spec = rendered.pods()["celadon-web"]["spec"]
         assert pauses + budget < spec["terminationGracePeriodSeconds"] <= pauses + budget + 6
+
+
+def test_requests_are_still_answered_while_the_service_forgets_the_pod(rendered):
+    web = rendered.containers()["celadon-web"]
+    assert web["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
+    assert rendered.pods()["celadon-beat"]["spec"]["terminationGracePeriodSeconds"] == 30
+
+
+def test_a_pod_goes_when_its_successor_is_ready(rendered):
+    for name, deployment in rendered.of("Deployment").items():
+        if name.startswith(("celadon-web", "celadon-worker")):
+            assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0, name
+
+
+def test_no_autoscaler_interrupts_an_hours_work_to_save_a_node(rendered):
+    kept = {
+        name
+        for name, pod in rendered.pods().items()
+        if pod["metadata"].get("annotations", {}).get("cluster-autoscaler.kubernetes.io/safe-to-evict") == "false"
+    }
+    assert kept == {"celadon-worker-data-sync"}
 
 
 def test_metrics_are_where_the_annotations_say(rendered):
@@ -103,11 +157,18 @@ def test_flower_never_runs_twice_and_can_be_left_out():
     assert not [m for m in without.manifests if "flower" in m["metadata"]["name"]]
 
 
-def test_beats_may_be_many_and_their_generation_follows_the_release():
+def test_beats_may_be_many():
     rendered = render(*DEFAULT, "--set", "beat.replicas=3")
     assert rendered.one("Deployment", "celadon-beat")["spec"]["replicas"] == 3
-    assert rendered.environment("celadon-beat")["BEAT_GENERATION"] == "1"  # Of the first revision.
-    named = render(*DEFAULT, "--set", "beat.generation=17")
+
+
+def test_their_generation_follows_the_release_unless_it_is_named(tmp_path):
+    seventh = shutil.copytree(CHART, tmp_path / "celadon")
+    beat = seventh / "templates" / "beat.yaml"
+    # Helm renders without a cluster as if each time were the first.
+    beat.write_text('{{ $_ := set .Release "Revision" 7 }}' + beat.read_text())
+    assert render(*DEFAULT, chart=seventh).environment("celadon-beat")["BEAT_GENERATION"] == "7"
+    named = render(*DEFAULT, "--set", "beat.generation=17", chart=seventh)
     assert named.environment("celadon-beat")["BEAT_GENERATION"] == "17"
 
 

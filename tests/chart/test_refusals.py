@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.chart.rendering import CHART, DEFAULT, PRODUCTION, Refused, render
+from tests.chart.rendering import CHART, DEFAULT, PRODUCTION, VALUES, Refused, render
 
 PRODUCTION_ALONE = ("--values", CHART / "values-production.yaml")
 
@@ -34,6 +36,7 @@ PRODUCTION_ALONE = ("--values", CHART / "values-production.yaml")
             "existingSecret=mine",
             "existingSecret=mine and secrets.BROKER_URL are both set, so that one would be",
         ),
+        ("flower.urlPrefix=/flower", "at '/flower/urlPrefix': '/flower' does not match pattern"),
         ("web.ingress.enabled=true", "web.ingress.host is empty; name the host, such as shop.example.org"),
     ],
 )
@@ -57,6 +60,13 @@ def test_without_a_number_of_workers_nothing_is_deployed(replicas, message):
     with pytest.raises(Refused) as refused:
         render(*PRODUCTION_ALONE, *replicas)
     assert message in str(refused.value)
+
+
+def test_two_lanes_that_would_have_one_name_are_refused():
+    with pytest.raises(Refused) as refused:
+        render(*DEFAULT, "--set-json", f"workers.data-sync={json.dumps(VALUES['workers']['data_sync'])}")
+    told = "the lanes data-sync and data_sync would both be the Deployment worker-data-sync; rename one"
+    assert told in str(refused.value)
 
 
 def test_a_number_is_not_asked_for_where_every_lane_names_its_own():

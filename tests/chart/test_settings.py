@@ -6,16 +6,15 @@ import json
 import re
 
 import pytest
-import yaml
 
 from celadon.settings import Settings
-from tests.chart.rendering import CHART, DEFAULT, EVERYTHING, PRODUCTION, render
+from tests.chart.rendering import CHART, DEFAULT, EVERYTHING, PRODUCTION, VALUES, render
 
 KNOWN = {name.upper() for name in Settings.model_fields}
 CHARTS_OWN = {"WEB_BIND", "METRICS_BIND", "HEARTBEAT_FILE"}
-NOT_THE_PLATFORMS = {"BEAT_GENERATION", "FLOWER_BASIC_AUTH", "FLOWER_COOKIE_SECRET"}  # celeryconfig's and Flower's.
+FLOWERS = {f"FLOWER_{name}" for name in ("BASIC_AUTH", "COOKIE_SECRET", "ENABLE_EVENTS", "URL_PREFIX")}
+NOT_THE_PLATFORMS = {"BEAT_GENERATION"} | FLOWERS  # The first is celeryconfig's.
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())["properties"]
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 
 WORKS = {"LEDGER_URL", "BROKER_URL", "REDIS_URL", "SMTP_URL", "SENTRY_DSN"}
 SECRETS_OF = {
@@ -98,12 +97,20 @@ def test_migrations_come_first_and_bring_what_they_need():
     assert {annotations["helm.sh/hook"] for annotations in hooks.values()} == {"pre-install,pre-upgrade"}
     weights = {kind: int(annotations["helm.sh/hook-weight"]) for (kind, _), annotations in hooks.items()}
     assert weights["Secret"] < weights["Job"]
+    # The failed Job is kept to be read, until the next one comes.
+    assert {a["helm.sh/hook-delete-policy"] for a in hooks.values()} == {"before-hook-creation,hook-succeeded"}
     # Nothing of the release is there yet: no Secret, ConfigMap or ServiceAccount but the hook's own.
     job = rendered.pods()["celadon-migrate"]["spec"]
     assert "serviceAccountName" not in job
     assert "envFrom" not in job["containers"][0]
     assert rendered.environment("celadon-migrate")["LEDGER_URL"] == "celadon-migrate/LEDGER_URL"
     assert set(VALUES["config"]) <= set(rendered.environment("celadon-migrate"))
+
+
+def test_a_migration_that_fails_has_failed_before_helm_is_tired_of_waiting():
+    job = render(*DEFAULT).one("Job", "celadon-migrate")["spec"]
+    assert job["backoffLimit"] == 3
+    assert job["activeDeadlineSeconds"] < 5 * 60  # `helm --timeout`, if nobody names another.
 
 
 @pytest.mark.parametrize(
