@@ -110,10 +110,13 @@ def entries(now: datetime) -> list[Entry]:
 
 
 def sync() -> None:
-    """Make the rows say what the configuration says."""
+    """Make the rows say what the configuration says, except those that a newer one has made."""
     with reading() as connection:
         now = clock(connection)
-    schedules.sync(entries(now), int(getattr(operators_file(), "beat_generation", 1)), now)
+    generation = int(getattr(operators_file(), "beat_generation", 1))
+    newer = schedules.sync(entries(now), generation, now)
+    if newer:
+        log.warning("schedules.newer", schedules=newer, generation=generation)
 
 
 def fire_due() -> int:

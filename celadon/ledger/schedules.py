@@ -27,8 +27,8 @@ class Entry:
     next_due: datetime
 
 
-def sync(entries: Sequence[Entry], generation: int, now: datetime) -> None:
-    """Make the configured rows equal to `entries`. Rows of a newer generation are left alone.
+def sync(entries: Sequence[Entry], generation: int, now: datetime) -> list[str]:
+    """Make the configured rows equal to `entries`. Rows of a newer generation are left alone; returns their names.
 
     A schedule that is already there keeps its due times unless its rule changed. One that is no longer configured
     stays as a removed row, so that a Beat with an older configuration does not bring it back.
@@ -42,6 +42,8 @@ def sync(entries: Sequence[Entry], generation: int, now: datetime) -> None:
             .where(configured, schedules.c.name.not_in([entry.name for entry in entries]))
             .values(removed=True, generation=generation)
         )
+        newer = select(schedules.c.name).where(schedules.c.source == "config", schedules.c.generation > generation)
+        return list(connection.execute(newer.order_by(schedules.c.name)).scalars())
 
 
 def _sync_one(connection: Connection, entry: Entry, generation: int, now: datetime) -> None:

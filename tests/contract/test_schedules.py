@@ -95,11 +95,11 @@ def test_what_the_configuration_no_longer_names_is_gone():
 
 
 def test_an_older_generation_overwrites_nothing_of_a_newer_and_removes_nothing():
-    schedules.sync([entry("report", spec=DAILY), entry("new")], 2, now())
+    assert schedules.sync([entry("report", spec=DAILY), entry("new")], 2, now()) == []
 
-    schedules.sync([entry("report", spec=HOURLY)], 1, now())
+    assert schedules.sync([entry("report", spec=HOURLY), entry("own")], 1, now()) == ["new", "report"]
 
-    assert names() == {"report", "new"}
+    assert names() == {"report", "new", "own"}
     assert (kept().spec, kept().generation) == (DAILY, 2)
 
 

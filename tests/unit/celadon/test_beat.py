@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from celery.schedules import crontab
 from sqlalchemy import event, select, update
+from structlog.testing import capture_logs
 
 from celadon import app, beat, queues
 from celadon.errors import CeladonError, InvalidPayload, UnknownJob
@@ -80,6 +81,21 @@ def test_an_entry_that_can_not_be_is_refused_and_changes_nothing(declare, entry,
         beat.sync()
 
     assert count(table, table.c.name == "good") == count(table) == 1
+
+
+def test_a_scheduler_says_which_schedules_it_leaves_to_a_newer_configuration(declare, monkeypatch):
+    declare(often={"task": "unit.deferred", "schedule": 60})
+    monkeypatch.setattr(queues.operators_file(), "beat_generation", 3, raising=False)
+    with capture_logs() as logged:
+        beat.sync()
+    assert logged == []
+    monkeypatch.setattr(queues.operators_file(), "beat_generation", 2)
+
+    with capture_logs() as logged:
+        beat.sync()
+
+    newer = {"schedules": ["often"], "generation": 2, "event": "schedules.newer", "log_level": "warning"}
+    assert logged == [newer]
 
 
 def test_a_due_schedule_stores_its_job_and_moves_on(declare):
