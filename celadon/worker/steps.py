@@ -60,6 +60,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         threading.Thread(target=self._be_present, name="celadon-presence", daemon=True).start()
         self._relief = Relief(busy=lambda: len(keeper.keeper()) + len(solos))
         self._relief.start()
+        heartbeat.ready()  # With the broker or without: relief works too.
 
     def stop(self, parent: Any) -> None:
         if self._relief is not None:
@@ -113,7 +114,6 @@ def _child_began(**_: Any) -> None:
 
 
 def _ready(**_: Any) -> None:
-    heartbeat.ready()
     log.info("worker.ready", lane=post().lane.name, worker=post().boot, queues=list(post().lane.queues))
 
 

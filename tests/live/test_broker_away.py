@@ -115,12 +115,13 @@ def test_a_worker_outlives_a_broker_that_is_killed_while_it_runs_a_job(
     assert worker.stop() == 0
 
 
-def test_a_worker_can_start_while_the_broker_is_down(fresh: Platform, name: str) -> None:
+def test_a_worker_can_start_while_the_broker_is_down_and_is_ready(fresh: Platform, name: str) -> None:
     fresh.redis.kill()
     receipt = fresh.caller().submit("live.deferred", name)
-    worker = fresh.worker("default")
+    worker = fresh.worker("default", HEARTBEAT_FILE=str(fresh.folder / "heartbeat"))
     worker.container.start()
     assert fresh.until(receipt["job_id"], "succeeded", within=20)["engine"] == "worker"
+    eventually("it is ready", (fresh.folder / "heartbeat.ready").exists)
 
 
 def test_a_wiped_broker_is_told_again(fresh: Platform, name: str) -> None:
