@@ -4,7 +4,7 @@
         receipt = client.submit("reports.build", {"year": 2026})
         job = client.wait(receipt.job_id, seconds=60)
 
-`AsyncCeladonClient` is the same for asyncio. Both need httpx: `pip install 'celadon[client]'`.
+`AsyncCeladonClient` is the same for asyncio. Both need httpx, which the extra `client` brings.
 """
 
 from celadon.client.awaiting import AsyncCeladonClient

@@ -41,20 +41,19 @@ TIMING = {"TICK_S": "0.05", "RENEW_S": "0.4", "LEASE_S": "1.5", "RESEND_AFTER_S"
 
 
 class Environment:
-    """A virtual environment into which pip installed the wheel, and which can't see this repository.
+    """A virtual environment that can't see this repository. wheel: what pip installed into it; None: nothing yet.
 
     The libraries that the wheel needs are taken from the environment that runs the tests, to save installing them anew.
-    Its own editable `celadon` is not found there: that is a hook, which only its own interpreter starts.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wheel: Path | None) -> None:
         self.folder = folder
-        wheel = _build(folder)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
         self.bin = folder / "venv" / "bin"
-        _pip("--python", self.bin / "python", "install", "--no-deps", "--no-index", wheel)
+        if wheel is not None:
+            _pip("--python", self.bin / "python", "install", "--no-deps", "--no-index", wheel)
         [site] = (folder / "venv").glob("lib/python*/site-packages")
-        (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        (site / "libraries.pth").write_text(f"{_libraries(folder)}\n")
         (site / "hide_extras.py").write_text(HIDE)
         (site / "hide_extras.pth").write_text("import hide_extras\n")
         # The command that pip would have written, had it installed Flask here.
@@ -69,7 +68,17 @@ class Environment:
         return {**kept, **TIMING, "PATH": f"{self.bin}:{os.environ['PATH']}", "PIP_NO_INDEX": "1"}
 
 
-def _build(folder: Path) -> Path:
+def _libraries(folder: Path) -> Path:
+    """All that the tests' environment has, but its own editable `celadon`."""
+    libraries = folder / "libraries"
+    libraries.mkdir()
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if "celadon" not in entry.name:
+            (libraries / entry.name).symlink_to(entry)
+    return libraries
+
+
+def build(folder: Path) -> Path:
     """The wheel, built from a copy, so that nothing of an earlier build gets into it, and nothing into the tree."""
     source = folder / "source"
     shutil.copytree(ROOT / "celadon", source / "celadon", ignore=shutil.ignore_patterns("__pycache__"))

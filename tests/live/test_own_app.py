@@ -11,7 +11,7 @@ import pytest
 
 from celadon import scaffold
 from tests.conftest import need
-from tests.live.own_app import ROOT, Application, Environment, ask
+from tests.live.own_app import ROOT, Application, Environment, ask, build
 from tests.servers import RedisServer
 from tests.servers.process import find_program, free_port
 
@@ -20,8 +20,13 @@ STAYS = ("flask run", "celadon worker", "celadon beat", "celadon web")
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    return Environment(tmp_path_factory.mktemp("wheel"))
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Environment:
+    return Environment(tmp_path_factory.mktemp("wheel"), wheel)
 
 
 @pytest.fixture
@@ -124,15 +129,26 @@ def test_an_empty_flask_application_submits_with_and_without_a_broker(app, redis
     app.eventually("the worker has cleaned up", lambda: not (app.folder / "two.tmp").exists())
 
 
-def test_what_init_writes_works_as_its_readme_says(app, redis):
+@pytest.fixture
+def newcomer(tmp_path: Path, app: Application) -> Iterator[Application]:
+    """What `celadon init` has written, in an environment that has nothing of Celadon yet."""
+    app.run("celadon init mine")
+    (tmp_path / "bare").mkdir()
+    made = Application(app.folder / "mine", Environment(tmp_path / "bare", None), BROKER_URL=app.env["BROKER_URL"])
+    yield made
+    made.stop()
+
+
+def test_what_init_writes_works_as_its_readme_says(newcomer, redis, wheel):
+    app = newcomer
     need(lambda: find_program("curl"))
-    app.run("celadon init .")
+    assert "No module named 'celadon'" in app.run("python -c 'import celadon'", fails=True)
     written = {str(path.relative_to(app.folder)) for path in app.folder.rglob("*") if path.is_file()}
     assert written == set(scaffold.files())
     ports = {"5000": free_port(), "8000": free_port()}
     app.env |= {"FLASK_RUN_PORT": str(ports["5000"]), "WEB_BIND": f"127.0.0.1:{ports['8000']}", "WEB_WORKERS": "1"}
     told = []
-    for block in console((app.folder / "README.md").read_text()):
+    for block in console((app.folder / "README.md").read_text().replace("PATH/TO/dist", str(wheel.parent))):
         if "celadon beat" in block:
             app.stop()
             redis.start()
@@ -146,7 +162,7 @@ def test_what_init_writes_works_as_its_readme_says(app, redis):
                     app.listens(ports[port])
             told.append(app.run(command))
 
-    _, migrated, tested, without, with_workers = told
+    _, _, migrated, tested, without, with_workers = told
     assert migrated == "celadon.ledger.migrations: up to date\n"
     assert "2 passed" in tested
     assert json.loads(without)["receipt"]["outcome"] == "inline"
