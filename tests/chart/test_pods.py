@@ -49,6 +49,16 @@ def test_only_tmp_is_written_to_and_it_is_bounded(rendered):
         assert rendered.containers()[name]["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
 
 
+def test_certificates_of_ones_own_authority_are_in_every_pod():
+    file = "/etc/celadon-ca/ca.crt"
+    rendered = render(*DEFAULT, "--set", "caSecret=authorities", "--set", f"config.BROKER_CA_FILE={file}")
+    for name, container in rendered.containers().items():
+        assert rendered.environment(name)["BROKER_CA_FILE"] == file
+        assert {"name": "ca", "mountPath": "/etc/celadon-ca", "readOnly": True} in container["volumeMounts"]
+        volumes = rendered.pods()[name]["spec"]["volumes"]
+        assert {"name": "ca", "secret": {"secretName": "authorities"}} in volumes
+
+
 def test_every_container_runs_one_named_version_of_one_image(rendered):
     (image,) = {container["image"] for container in rendered.containers().values()}
     assert image.split("/")[-1] == IMAGE

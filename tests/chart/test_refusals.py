@@ -36,6 +36,10 @@ PRODUCTION_ALONE = ("--values", CHART / "values-production.yaml")
             "existingSecret=mine",
             "existingSecret=mine and secrets.BROKER_URL are both set, so that one would be",
         ),
+        (
+            "config.BROKER_CA_FILE=/ca.crt",
+            "config.BROKER_CA_FILE=/ca.crt is a file that no pod has; name in caSecret a Secret",
+        ),
         ("flower.urlPrefix=/flower", "at '/flower/urlPrefix': '/flower' does not match pattern"),
         ("web.ingress.enabled=true", "web.ingress.host is empty; name the host, such as shop.example.org"),
     ],

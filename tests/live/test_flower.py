@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from celery import Celery
 
 from deploy.environment import Secrets
 from deploy.redis import redis_users
@@ -187,6 +188,23 @@ def test_its_user_of_redis_was_refused_nothing_it_asked_for(platform: Platform, 
         assert broker.acl_log() == []
     assert "NOPERM" not in flower.log.read_text()
     assert "Traceback" not in flower.log.read_text()
+
+
+def test_an_answer_that_its_user_sends_astray_into_a_queue_is_thrown_away(
+    platform: Platform, call: Caller, name: str
+) -> None:
+    url = f"redis://flower:{SECRETS.flower_redis_password}@127.0.0.1:{platform.redis.port}/0"
+    astray = {"exchange": "", "routing_key": "data_sync"}
+    question = {"method": "ping", "ticket": "1", "reply_to": astray}
+    with Celery(broker=url, set_as_current=False) as asker, asker.connection() as connection:
+        everybody = asker.control.mailbox.exchange(connection.default_channel)
+        connection.Producer().publish(question, exchange=everybody, declare=[everybody])
+
+    (log,) = platform.folder.glob("data_sync-*.log")
+    eventually("all answers are gone", lambda: log.read_text().count("deleted unknown message") == len(LANES))
+    platform.gates.open(name)
+    platform.until(call.submit("live.sync.stepped", name)["job_id"], "succeeded")
+    eventually("the broker is empty", lambda: not any(on_the_broker(platform).values()))
 
 
 def test_it_does_not_start_without_a_password(flower: Flower) -> None:

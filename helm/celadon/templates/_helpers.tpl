@@ -62,6 +62,9 @@ prometheus.io/path: /metrics
 
 {{/* Of every pod: no token of the API server, no root, no system call beyond the usual, and a place to write. */}}
 {{- define "celadon.pod" -}}
+{{- if and .Values.config.BROKER_CA_FILE (not .Values.caSecret) }}
+  {{- fail (printf "config.BROKER_CA_FILE=%s is a file that no pod has; name in caSecret a Secret that holds it, and write /etc/celadon-ca/KEY" .Values.config.BROKER_CA_FILE) }}
+{{- end -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -83,6 +86,11 @@ volumes:
     emptyDir:
       medium: Memory
       sizeLimit: 64Mi
+{{- with .Values.caSecret }}
+  - name: ca
+    secret:
+      secretName: {{ . }}
+{{- end }}
 {{- end }}
 
 {{/* Of every container. */}}
@@ -100,6 +108,11 @@ securityContext:
 volumeMounts:
   - name: tmp
     mountPath: /tmp
+{{- if .Values.caSecret }}
+  - name: ca
+    mountPath: /etc/celadon-ca
+    readOnly: true
+{{- end }}
 {{- end }}
 
 {{/* Of workers and Beat, which listen nowhere: the process touches a file every few seconds while it lives, and a

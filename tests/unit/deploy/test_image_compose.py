@@ -110,7 +110,9 @@ def test_every_variable_of_the_platform_is_a_setting():
 def test_flower_has_its_own_redis_user_and_no_way_to_the_ledger():
     environment = SERVICES["flower"]["environment"]
     assert environment["BROKER_URL"].startswith("redis://flower:${FLOWER_REDIS_PASSWORD:?")
-    assert set(environment) == {"BROKER_URL", "FLOWER_BASIC_AUTH", "FLOWER_COOKIE_SECRET"}
+    assert set(environment) - {"BROKER_URL"} == {
+        f"FLOWER_{name}" for name in ("BASIC_AUTH", "COOKIE_SECRET", "ENABLE_EVENTS")
+    }
     assert "user flower " in (DEPLOY / "redis-users.conf").read_text()
     (command,) = SERVICES["redis"]["command"]
     assert "s/>FLOWER_REDIS_PASSWORD/" in command
