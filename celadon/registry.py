@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -164,7 +165,13 @@ def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     """Whether both are one function of a module that was imported twice: again, or under the name `__main__` too."""
     if one.__qualname__ != other.__qualname__:
         return False
-    return one.__module__ == other.__module__ or inspect.getsourcefile(one) == inspect.getsourcefile(other)
+    return one.__module__ == other.__module__ or _file(one) == _file(other) is not None
+
+
+def _file(function: Callable[..., Any]) -> str | None:
+    """Where it was written itself, however the file was named, and not the decorator around it."""
+    file = inspect.getsourcefile(inspect.unwrap(function))
+    return None if file is None else os.path.realpath(file)
 
 
 def _check(name: str, function: Callable[..., Any], model: type[BaseModel], options: Mapping[str, Any]) -> None:

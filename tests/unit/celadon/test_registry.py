@@ -127,6 +127,40 @@ def test_a_script_that_is_run_may_be_imported_by_its_name_too(tmp_path):
     assert registry.get("unit.paint").function.__module__ == "script_with_a_job"
 
 
+def test_however_the_script_was_named(tmp_path, monkeypatch):
+    script = tmp_path / "script_with_a_job.py"
+    script.write_text("from celadon import job\n\n\n@job('unit.paint')\ndef paint(wall: str) -> None: ...\n")
+    (tmp_path / "link.py").symlink_to(script)
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(["./script_with_a_job.py", f"../{tmp_path.name}/script_with_a_job.py", "link.py"]):
+        runpy.run_path(name, run_name=f"under_another_name_{number}")
+        app.tasks.pop("unit.paint")
+
+    assert registry.get("unit.paint").function.__module__ == "under_another_name_2"
+
+
+def test_two_functions_under_one_decorator_are_two(tmp_path):
+    (tmp_path / "wrapping.py").write_text(
+        "import functools\n\n\ndef logged(function):\n    @functools.wraps(function)\n"
+        "    def wrapper(wall: str) -> None:\n        function(wall)\n\n    return wrapper\n"
+    )
+    logged = runpy.run_path(str(tmp_path / "wrapping.py"))["logged"]
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.py").write_text("@job('unit.paint')\n@logged\ndef paint(wall: str) -> None: ...\n")
+    runpy.run_path(str(tmp_path / "one.py"), {"job": job, "logged": logged}, "one")
+
+    with pytest.raises(DeclarationError, match="is declared twice, in one and other"):
+        runpy.run_path(str(tmp_path / "other.py"), {"job": job, "logged": logged}, "other")
+
+
+def test_two_functions_of_no_file_are_two():
+    code = "@job('unit.paint')\ndef paint(wall: str) -> None: ...\n"
+    exec(code, {"job": job, "__name__": "one"})
+
+    with pytest.raises(DeclarationError, match="is declared twice, in one and other"):
+        exec(code, {"job": job, "__name__": "other"})
+
+
 def test_the_modules_of_jobs_are_imported_at_the_first_name_that_is_not_known(monkeypatch):
     monkeypatch.setattr("celadon.app.load", declared)
 
