@@ -10,11 +10,14 @@ if [ -e "$file" ]; then
     exit 1
 fi
 umask 077
+trap 'rm -f "$file.part"' EXIT
 while IFS= read -r line; do
-    case $line in
-        FLOWER_BASIC_AUTH=) echo "${line}admin:$(openssl rand -hex 12)" ;;
-        [A-Z]*=) echo "$line$(openssl rand -hex 24)" ;;
-        *) echo "$line" ;;
+    case $line in # Each secret a statement of its own, so that the script ends where there is none.
+        FLOWER_BASIC_AUTH=) secret="admin:$(openssl rand -hex 12)" ;;
+        [A-Z]*=) secret=$(openssl rand -hex 24) ;;
+        *) secret= ;;
     esac
-done <"$example" >"$file"
+    echo "$line$secret"
+done <"$example" >"$file.part"
+mv "$file.part" "$file"
 echo "$file: written, readable for you alone"

@@ -37,7 +37,7 @@ def write(stack: Stack, socket: Path, only: Collection[str] = ()) -> Path:
     stack.heartbeats.mkdir(exist_ok=True)
     if stack.secrets:
         write_private(stack.redis_users, redis_users(stack.secrets.flower_redis_password))
-    path = stack.folder / "supervisord.conf"
+    path = stack.folder / f"{'-'.join(['supervisord', *only])}.conf"  # Others may run in this folder beside these.
     write_private(path, text)
     return path
 
@@ -53,7 +53,7 @@ def _head(stack: Stack, socket: Path) -> str:
         f"[supervisord]\nnodaemon=true\n{user}"
         f"directory={_plain(ROOT)}\n"
         f"logfile={_plain(stack.logs / 'supervisord.log')}\n"
-        f"pidfile={_plain(stack.folder / 'supervisord.pid')}\n"
+        f"pidfile={_plain(socket.with_suffix('.pid'))}\n"
         f"childlogdir={_plain(stack.logs)}\n"
         f"environment={_pairs(stack.environment)}\n"
     )

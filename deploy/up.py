@@ -92,6 +92,8 @@ def _refuse_taken_ports(stack: Stack, names: Collection[str]) -> None:
         wanted.append((name, f"the metrics of {name}", port, f"METRICS_PORT={(stack.ports.metrics or 0) + 100}"))
     given: dict[int, str] = {}
     for name, what, port, other in wanted:
+        if not 0 < port < 65536:
+            raise ValueError(f"there is no port {port} for {what}; choose one from 1 to 65535")
         if given.setdefault(port, what) != what:
             raise ValueError(f"port {port} is given to {given[port]} and to {what}; choose another: make up {other}")
         if name in names and listening(port):

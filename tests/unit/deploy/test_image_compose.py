@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,15 @@ def test_a_file_of_fresh_secrets_is_written_once_and_for_its_owner_alone(tmp_pat
     assert file.stat().st_mode & 0o777 == 0o600
     again = subprocess.run(write, check=False, capture_output=True, text=True)
     assert (again.returncode, "is there already" in again.stderr) == (1, True)
+
+
+def test_without_openssl_no_secrets_are_written_and_none_are_empty(tmp_path, monkeypatch):
+    for tool in ("dirname", "mv", "rm"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    shell = shutil.which("sh")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = [str(shell), DEPLOY / "compose-env.sh", tmp_path / "compose.env"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    assert "openssl" in done.stderr
+    assert not list(tmp_path.glob("compose.env*"))

@@ -114,6 +114,17 @@ def test_each_program_can_be_started_alone(tmp_path: Path) -> None:
         assert programs(configuration(made, tmp_path / "s", [program.name])) == {program.name}
 
 
+def test_programs_started_beside_others_leave_their_configuration_as_it_is(tmp_path: Path) -> None:
+    made = stack(tmp_path)
+    first = write(made, tmp_path / "one" / "supervisor.sock")
+    before = first.read_text()
+    beside = write(made, tmp_path / "two" / "supervisor.sock", ["worker-default"])
+    assert (first.name, first.read_text()) == ("supervisord.conf", before)
+    assert beside.name == "supervisord-worker-default.conf"
+    sections = [parsed(file.read_text())["supervisord"] for file in (first, beside)]
+    assert len({section["pidfile"] for section in sections}) == 2
+
+
 def test_an_unknown_program_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no program named wroker; there are: redis, mail, web"):
         stack(tmp_path).chosen(["redis", "wroker"])

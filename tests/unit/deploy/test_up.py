@@ -79,7 +79,7 @@ def test_what_holds_secrets_is_for_its_owner_alone(up: Up) -> None:
     secrets = [up.variable(name) for name in ("SECRET_KEY", "FLOWER_BASIC_AUTH", "FLOWER_REDIS_PASSWORD")]
     files = [file for file in up.folder.rglob("*") if file.is_file()]
     holders = {file.name for file in files if any(secret.encode() in file.read_bytes() for secret in secrets)}
-    assert holders == {"env", "supervisord.conf", "redis-users.conf"}
+    assert holders == {"env", "supervisord-redis-mail.conf", "redis-users.conf"}
     assert {(up.folder / name).stat().st_mode & 0o777 for name in holders} == {0o600}
 
 
@@ -100,6 +100,19 @@ def test_a_taken_port_for_metrics_is_refused_too(up: Up) -> None:
         done = up.again("web", f"--metrics-port={port}")
     assert f"port {port} for the metrics of web is taken" in done.stderr
     assert f"make up METRICS_PORT={port + 100}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--web-port=99999", "there is no port 99999 for web; choose one from 1 to 65535"),
+        ("--web-port=0", "there is no port 0 for web; choose one from 1 to 65535"),
+        ("--metrics-port=65535", "there is no port 65536 for the metrics of beat; choose one from 1 to 65535"),
+    ],
+)
+def test_a_port_that_does_not_exist_is_refused(up: Up, option: str, told: str) -> None:
+    done = up.again("web", option)
+    assert (done.returncode, told in done.stderr) == (1, True), done.stderr
 
 
 def test_a_port_given_twice_is_refused(up: Up) -> None:
