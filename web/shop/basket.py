@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -25,36 +24,40 @@ Answer = Response | str | tuple[str, int]
 
 def show() -> str:
     """GET /basket"""
-    return _page({QUANTITY + sku: str(quantity) for sku, quantity in visitor.basket().items()}, {})
+    sold = _sold(visitor.basket())
+    if sold != visitor.basket():  # A cookie lives longer than a piece is sold.
+        visitor.keep(sold)
+    return _page(_saved(), {})
 
 
 def change() -> Answer:
-    """POST /basket: set the quantities; `remove` names a SKU to take out.
+    """POST /basket: set the quantities that are sent; `remove` names a SKU to take out.
 
-    Who has begun to fill in the order form gets it back as it was; for everybody else a reload repeats nothing.
+    What is not sent stays, for it came into the basket after this page was made. Who has begun to fill in the order
+    form gets it back as it was; for everybody else a reload repeats nothing.
     """
     form = request.form.to_dict()
-    form.pop(QUANTITY + form.get("remove", ""), None)
+    if "remove" in form:
+        form[QUANTITY + form["remove"]] = "0"
     lines = _lines(form)
     mend = {
         QUANTITY + line.sku: f"The quantity must be from 0 to {MAX_QUANTITY}."
         for line in lines
         if not 0 <= line.quantity <= MAX_QUANTITY
     }
+    good = {line.sku: line.quantity for line in lines if QUANTITY + line.sku not in mend}
+    visitor.keep(_sold({**visitor.basket(), **good}))
     if mend:
-        return _page(form, mend), HTTPStatus.UNPROCESSABLE_ENTITY
-    with session(read_only=True) as own:
-        known = {product.sku for product in catalogue(own)}
-    visitor.keep({line.sku: line.quantity for line in lines if line.sku in known})
+        return _page({**_saved(), **form}, mend), HTTPStatus.UNPROCESSABLE_ENTITY
     if any(form.get(name) for name in TYPED):
-        return _page(form, {})
+        return _page({**_saved(), **form}, {})
     return redirect(url_for("shop.basket"), HTTPStatus.SEE_OTHER)
 
 
 def place() -> Answer:
     """POST /orders: to the order's page, or back to the form with what is to be mended.
 
-    The form carries a number of its own, so that a double click or a reload orders once.
+    The form carries the basket's number, so that a double click, a reload or a second tab orders once.
     """
     form = request.form
     lines = [line for line in _lines(form) if line.quantity]
@@ -66,6 +69,18 @@ def place() -> Answer:
         return _page(form, mend), HTTPStatus.UNPROCESSABLE_ENTITY
     visitor.ordered(placed.id, [line.sku for line in lines])
     return redirect(url_for("shop.order", order_id=placed.id), HTTPStatus.SEE_OTHER)
+
+
+def _sold(quantities: Mapping[str, int]) -> dict[str, int]:
+    """Those of pieces that the catalogue has."""
+    with session(read_only=True) as own:
+        known = {product.sku for product in catalogue(own)}
+    return {sku: quantity for sku, quantity in quantities.items() if sku in known}
+
+
+def _saved() -> dict[str, str]:
+    """The basket as fields of the form."""
+    return {QUANTITY + sku: str(quantity) for sku, quantity in visitor.basket().items()}
 
 
 def _page(filled: Mapping[str, str], mend: Mapping[str, str]) -> str:
@@ -81,7 +96,7 @@ def _page(filled: Mapping[str, str], mend: Mapping[str, str]) -> str:
         count=sum(wanted[product.sku] for product in products),
         total_cents=sum(wanted[product.sku] * product.price_cents for product in products),
         names={QUANTITY + product.sku: product.name for product in products},
-        filled={"request": str(uuid.uuid4()), **filled},
+        filled={"request": visitor.number(), **filled},
         mend=mend,
         quantity=QUANTITY,
         most={"quantity": MAX_QUANTITY, "name": MAX_NAME, "email": MAX_EMAIL},
@@ -106,9 +121,9 @@ def _field(field: str, lines: list[Line]) -> str:
 
 
 def _request_key(name: str, email: str, lines: list[Line]) -> str | None:
-    """Of the form's number and its content: who goes back and changes something orders anew."""
+    """Of the basket's number and its content: who goes back and changes something orders anew."""
     number = request.form.get("request")
     if not number:
         return None
-    content = repr((number, name, email, sorted(lines)))
+    content = repr((number, name, email, lines))
     return "shop:" + hashlib.sha256(content.encode(errors="replace")).hexdigest()

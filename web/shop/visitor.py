@@ -5,13 +5,14 @@ A browser drops a cookie of more than 4096 bytes, so both are bounded; no name a
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 
 from flask import session
 
 from services.orders.place import MAX_LINES, MAX_QUANTITY
 
-MAX_ORDERS = 20  # The latest ones; with a basket of 50 lines they leave some hundred bytes free.
+MAX_ORDERS = 20  # The latest ones; with a basket of 50 lines they leave a thousand bytes free.
 
 
 def basket() -> dict[str, int]:
@@ -36,6 +37,12 @@ def keep(quantities: Mapping[str, int]) -> None:
     """Make this the basket: its first 50 kinds, without those of which nothing is wanted."""
     wanted = [(sku, quantity) for sku, quantity in quantities.items() if quantity > 0]
     session["basket"] = dict(wanted[:MAX_LINES])
+    session.setdefault("number", uuid.uuid4().hex)
+
+
+def number() -> str:
+    """The basket's number, by which an order of it that comes twice is known; empty before there was a basket."""
+    return str(session.get("number", ""))
 
 
 def orders() -> list[str]:
@@ -44,7 +51,8 @@ def orders() -> list[str]:
 
 
 def ordered(order_id: str, skus: Iterable[str]) -> None:
-    """Note an order, and take what it ordered out of the basket."""
+    """Note an order, and take what it ordered out of the basket, which from now on has another number."""
     session["orders"] = [order_id, *(each for each in orders() if each != order_id)][:MAX_ORDERS]
+    session.pop("number", None)
     gone = set(skus)
     keep({sku: quantity for sku, quantity in basket().items() if sku not in gone})

@@ -3,6 +3,7 @@ from __future__ import annotations
 from html import unescape
 
 import pytest
+from flask import Flask
 
 from tests.servers import MailSink
 from tests.unit.web.conftest import Client, Configure
@@ -61,15 +62,41 @@ def test_a_piece_is_removed_and_what_was_typed_stays(client: Client) -> None:
     assert quantities(client) == {"quantity.BOWL-TEA": "7"}
 
 
-def test_a_quantity_that_cannot_be_meant_changes_nothing(client: Client) -> None:
-    choose(client, "BOWL-TEA", "POT-TEA")
+def test_a_quantity_that_cannot_be_meant_changes_nothing_but_others_are_kept(client: Client) -> None:
+    choose(client, "BOWL-TEA", "POT-TEA", "VASE-BUD")
     form = fields(client.get("/basket").text, "/orders")
+    changes = {"quantity.BOWL-TEA": "100", "quantity.POT-TEA": "x", "quantity.VASE-BUD": " 4 "}
 
-    answer = client.post("/basket", data={**form, "quantity.BOWL-TEA": "100", "quantity.POT-TEA": "x"})
+    answer = client.post("/basket", data={**form, **changes})
 
     assert answer.status_code == 422
     assert text_of(answer).count("The quantity must be from 0 to 99.") == 4  # Beside each field, and in the summary.
-    assert quantities(client) == {"quantity.BOWL-TEA": "1", "quantity.POT-TEA": "1"}
+    assert quantities(client) == {"quantity.BOWL-TEA": "1", "quantity.POT-TEA": "1", "quantity.VASE-BUD": "4"}
+
+
+@pytest.mark.parametrize("typed", [{}, MINA])
+def test_a_page_that_is_not_the_newest_takes_nothing_out(client: Client, typed: dict[str, str]) -> None:
+    choose(client, "BOWL-TEA", "VASE-BUD")
+    old = fields(client.get("/basket").text, "/orders")
+    choose(client, "POT-TEA")
+
+    answer = client.post("/basket", data={**old, **typed, "quantity.BOWL-TEA": "2", "remove": "VASE-BUD"})
+
+    assert quantities(client) == {"quantity.BOWL-TEA": "2", "quantity.POT-TEA": "1"}
+    page = answer if typed else client.get("/basket")
+    assert ">3 pieces<" in page.text
+    assert "data-pieces>3</span>" in page.text
+
+
+def test_a_piece_that_is_sold_no_more_leaves_the_basket(client: Client) -> None:
+    with client.session_transaction() as kept:
+        kept["basket"] = {"POT-GOLD": 2, "BOWL-TEA": 1}
+
+    page = client.get("/basket").text
+
+    assert "data-pieces>1</span>" in page
+    with client.session_transaction() as kept:
+        assert kept["basket"] == {"BOWL-TEA": 1}
 
 
 def test_what_no_product_is_does_not_get_into_the_cookie(client: Client) -> None:
@@ -139,6 +166,25 @@ def test_a_double_click_orders_once(client: Client, mail_sink: MailSink) -> None
 
     assert first.headers["Location"] == second.headers["Location"]
     assert len(mail_sink.messages) == 1
+
+
+def test_a_basket_of_two_tabs_is_ordered_once(app: Flask, client: Client, mail_sink: MailSink) -> None:
+    # Given an order whose answer is not there yet, and the basket opened again
+    first = order_form(client)
+    second = order_form(client)
+    cookie = client.get_cookie("celadon")
+    placed = client.post("/orders", data=first)
+    # When it is ordered once more from there
+    impatient = app.test_client()
+    impatient.set_cookie("celadon", cookie.value)
+    again = impatient.post("/orders", data=second)
+    # Then it is the same order
+    assert again.headers["Location"] == placed.headers["Location"]
+    assert len(mail_sink.messages) == 1
+
+
+def test_the_same_pieces_can_be_ordered_anew(client: Client) -> None:
+    assert place(client) != place(client)
 
 
 def test_who_goes_back_and_changes_something_orders_anew(client: Client) -> None:
