@@ -59,6 +59,10 @@ def know(order_id: str) -> Known:
     with translated(), session(read_only=True) as own:
         view = load(own, order_id)
     job = find(view.job_id) if view.job_id else None
+    if (job is None or job.finished) and view.status != "complete":
+        # What the job did last may be newer than our look at the order; from now on it does nothing more.
+        with translated(), session(read_only=True) as own:
+            view = load(own, order_id)
     # A finished job's row is dropped one day; the marks of its steps stay with the order.
     steps = {step.name: step for step in job.steps} if job else step_views(f"order:{order_id}")
     return Known(order=view, job=job, steps=steps)
@@ -97,5 +101,6 @@ def tell(order_id: str) -> dict[str, Any]:
 
 
 def _status(order: OrderView, job: JobView | None) -> Status:
-    given_up = job is not None and job.state in (State.DEAD, State.CANCELLED)
+    # A job that has left the ledger does nothing more either; a complete order does not need it.
+    given_up = order.job_id is not None and (job is None or job.state in (State.DEAD, State.CANCELLED))
     return "failed" if given_up and order.status != "complete" else order.status

@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import pytest
 from flask import Flask
+from sqlalchemy import delete
 
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import session
+from celadon.ledger.tables import jobs
 from celadon.states import State
 from services.orders.model import get_order
 from services.orders.view import STEPS
@@ -96,6 +98,34 @@ def test_what_an_order_that_was_given_up_never_reached_is_not_done(client: Clien
     assert (told["status"], told["finished"]) == ("failed", True)
     assert told["steps"]["inventory"]["says"] == NOT_DONE
     assert told["steps"]["email"]["says"] == "Sent to mina@example.com"
+
+
+@pytest.mark.parametrize(("mail", "status"), [("451 come back", "failed"), ("250 kept", "complete")])
+def test_an_order_whose_job_has_left_the_ledger_is_worked_on_no_more(
+    client: Client, mail_sink: MailSink, mail: str, status: str
+) -> None:
+    mail_sink.answers = [mail]
+    address = place(client)
+    with session() as own:
+        own.execute(delete(jobs))
+        own.commit()
+
+    assert client.get(f"{address}.json").json["status"] == status
+    assert f'data-status="{status}"' in client.get("/orders").text
+
+
+def test_what_a_job_did_last_is_in_what_is_told_at_its_end(
+    client: Client, mail_sink: MailSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an order that was given up, and a look at it from just before its invoice was written
+    mail_sink.answers = ["550 no such user"]
+    order_id = order_of(client)
+    now = know(order_id).order
+    views = iter([replace(now, raised={}, invoice_sha256=None), now])
+    monkeypatch.setattr("web.ordering.load", lambda *_: next(views))
+    # When it is told, then with the invoice
+    told = progress(know(order_id))
+    assert (told["finished"], told["invoice"]) == (True, True)
 
 
 def test_the_invoice_can_be_downloaded(client: Client) -> None:
