@@ -86,7 +86,7 @@ def test_a_job_that_runs_here_may_use_the_callers_own_registry_of_sessions():
 
 def test_what_is_no_session_is_refused_with_the_cure():
     with pytest.raises(InvalidOption, match="session= is of AsyncSession; give .* its `sync_session`"):
-        submit("contract.inline", {"word": "hello"}, session=AsyncSession())  # type: ignore[arg-type]
+        submit("contract.inline", {"word": "hello"}, session=AsyncSession())
 
     assert count(jobs) == 0
 
