@@ -13,12 +13,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from celadon import queues
+from celadon import logs, queues
 from celadon.ledger import counting
 from celadon.ledger.counting import Counts
 from celadon.metrics import seats
 from celadon.metrics.declared import BUILD_INFO, JOBS, QUEUE_JOBS, QUEUE_OLDEST_AGE_SECONDS
 from celadon.metrics.kinds import Reading
+
+log = logs.get("celadon.metrics")
 
 STALE_S = 60.0  # A count older than that is not told: no number is better than a wrong one.
 
@@ -28,8 +30,14 @@ class Shared(Collector):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._told = False  # That it is gone.
 
     def collect(self) -> Iterable[Metric]:
+        if not self._folder.exists():  # Somebody has tidied up. What else this process tells is told.
+            if not self._told:
+                log.error("metrics.no_folder", folder=str(self._folder), cure="start the process again")
+            self._told = True
+            return []
         seats.forget_the_dead(self._folder)
         try:
             return list(self._read())

@@ -24,6 +24,9 @@ from prometheus_client import values
 from celadon.settings import override
 
 PREFIX = "celadon-metrics-"
+# Bytes of each file that a seat has, taken from the disk before it is used: it is written through the memory, and a
+# full disk met there would kill the process, with the job in it. A series of a histogram takes 4 kB.
+ROOM = {"counter": 128 << 10, "histogram": 256 << 10, "gauge_livemax": 4 << 10}
 YOUNG_S = 60.0  # A folder that was made just now may have no seat taken yet.
 
 _folder: Path | None = None
@@ -43,11 +46,19 @@ def prepare() -> Path:
 
 
 def join(folder: Path) -> None:
-    """Count in this folder, which another process has made. Before the first metric is."""
+    """Count in this folder, which another process has made. Before the first metric is.
+
+    Raises OSError where that can't be written or is gone: then the process counts alone, in its memory.
+    """
     global _folder, _seat
     _folder, _seat = folder, None
+    try:
+        shared = values.MultiProcessValue(process_identifier=seat)  # Takes the seat.
+    except OSError:
+        _folder = None
+        raise
     override(prometheus_multiproc_dir=folder)  # Where prometheus_client looks for it.
-    values.ValueClass = values.MultiProcessValue(process_identifier=seat)
+    values.ValueClass = shared
 
 
 def folder() -> Path | None:
@@ -56,14 +67,37 @@ def folder() -> Path | None:
 
 
 def seat() -> int:
-    """This process's seat, taken when it first counts."""
+    """This process's seat, taken when it first counts. Raises OSError where there is no room for its files."""
     global _seat
     if _seat is None:
         assert _folder is not None
-        # Never closed: the lock is what holds the seat.
-        _seat = next(number for number in count() if _lock(_folder / f"seat-{number}") is not None)
-        _forget_levels(_folder, _seat)
+        _seat = _take(_folder)
     return _seat
+
+
+def _take(folder: Path) -> int:
+    locked = ((number, _lock(folder / f"seat-{number}")) for number in count())
+    # Never closed: the lock is what holds the seat.
+    number, held = next((number, held) for number, held in locked if held is not None)
+    try:
+        _forget_levels(folder, number)
+        for kind, size in ROOM.items():
+            _make_room(folder / f"{kind}_{number}.db", size)
+    except OSError:
+        os.close(held)
+        raise
+    return number
+
+
+def _make_room(file: Path, size: int) -> None:
+    """Have the file whole on the disk: one that has only been said to be so long has holes."""
+    try:
+        with file.open("ab") as opened:
+            opened.write(bytes(max(0, size - opened.tell())))
+    except OSError:
+        if not file.stat().st_size:
+            file.unlink()  # Nobody could read it.
+        raise
 
 
 def forget_the_dead(folder: Path) -> None:

@@ -219,7 +219,10 @@ def main() -> None:
     logs.configure()
     sentry.start("worker")
     if shared:
-        seats.join(Path(shared[0]))
+        try:
+            seats.join(Path(shared[0]))
+        except OSError as error:  # The jobs run, and are not counted.
+            log.error("metrics.no_folder", error=str(error))
     patient(lane)
     load()
     posts.take(lane, boot)

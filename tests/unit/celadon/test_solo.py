@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from celadon import JobView, drain, find
+from celadon.metrics import seats
 from celadon.queues import lane
 from celadon.states import Outcome, State
 from celadon.worker import post
@@ -189,3 +190,15 @@ def test_jobs_of_a_worker_that_died_end_at_their_next_step_and_so_does_the_launc
     assert orphaned._launcher.returncode == 0
     eventually("the job is given back", lambda: row(job_id).state == State.QUEUED)
     assert row(job_id).attempt == 0
+
+
+@pytest.mark.usefixtures("solos")
+def test_a_folder_for_metrics_that_is_gone_costs_no_job(tmp_path, monkeypatch):
+    monkeypatch.setattr(seats, "_folder", tmp_path / "gone")
+    uncounted = Solos()
+    job_id = quarantined("tell", tmp_path)
+
+    assert uncounted.run(job_id)
+
+    assert over(uncounted, job_id).state == State.SUCCEEDED
+    end(uncounted)

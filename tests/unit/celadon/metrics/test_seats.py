@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
+from prometheus_client import values
 
 from celadon.metrics import seats
 from celadon.metrics.kinds import Count, Level, Metric
@@ -44,8 +47,8 @@ def ended(pid: int) -> int:
 def told(folder: Path, metric: Metric) -> float | None:
     """What the folder's processes have counted, over all labels."""
     name = metric.name
-    values = [sample.value for family in Shared(folder).collect() for sample in family.samples if sample.name == name]
-    return sum(values) if values else None
+    found = [sample.value for family in Shared(folder).collect() for sample in family.samples if sample.name == name]
+    return sum(found) if found else None
 
 
 def test_processes_one_after_the_other_count_on_in_one_file(folder: Path, counter: Count) -> None:
@@ -54,7 +57,7 @@ def test_processes_one_after_the_other_count_on_in_one_file(folder: Path, counte
     assert ended(fork(lambda: counter.add("runs"), then=signal.SIGKILL)) == -signal.SIGKILL
 
     assert told(folder, counter) == 8
-    assert len(list(folder.glob("counter_*.db"))) == 1
+    assert len(list(folder.glob("counter_*.db"))) == 2  # This process's own is the other.
 
 
 def test_processes_that_live_at_once_have_files_of_their_own(folder: Path, counter: Count) -> None:
@@ -130,6 +133,56 @@ def test_a_fork_in_the_midst_of_counting_leaves_a_child_that_can_count(folder: P
         over.set()
         for thread in threads:
             thread.join()
+
+
+def allow_files_of(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+# Not a byte; less than the least that prometheus_client begins with; enough for that, which it leaves unwritten.
+@pytest.mark.parametrize("size", [0, 1 << 13, 1 << 17])
+def test_where_there_is_no_room_nobody_counts_until_there_is(folder: Path, counter: Count, size: int) -> None:
+    def meet_a_full_disk() -> None:
+        allow_files_of(size)
+        with pytest.raises(OSError, match="File too large"):
+            counter.add("lost")
+        assert told(folder, counter) is None  # The files can still be read.
+        allow_files_of(resource.RLIM_INFINITY)
+        counter.add("counted")
+        assert seats.seat() == 1, "the lock of the first try is still held"
+
+    assert ended(fork(meet_a_full_disk)) == 0
+
+
+def test_the_files_of_a_seat_have_no_holes(folder: Path, counter: Count) -> None:
+    counter.add("x")
+
+    for kind, size in seats.ROOM.items():
+        file = (folder / f"{kind}_{seats.seat()}.db").stat()
+        assert file.st_size == size
+        assert file.st_blocks * 512 >= size
+
+
+def test_a_process_that_can_not_join_counts_in_its_memory(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    before = values.ValueClass
+
+    with pytest.raises(FileNotFoundError):
+        seats.join(tmp_path_factory.mktemp("gone") / "folder")
+
+    assert seats.folder() is None
+    assert values.ValueClass is before
+    assert str(folder) == os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
+def test_a_folder_that_is_gone_is_told_once_and_leaves_the_rest_to_be_told(tmp_path: Path) -> None:
+    gone = Shared(tmp_path / "gone")
+
+    with structlog.testing.capture_logs() as lines:
+        assert [list(gone.collect()) for _ in range(2)] == [[], []]
+
+    assert [line["event"] for line in lines] == ["metrics.no_folder"]
 
 
 OWNER = """
