@@ -1,6 +1,7 @@
 """What is told of each event, in one place: its log line, its metrics, and what Sentry hears of it.
 
-Nothing here may break a job or a request: an observer that fails is logged once per process, and no more.
+Nothing here may break a job or a request, nor one part another: an observer that fails is logged once per process, and
+no more.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ def _observer(observe: Callable[P, None]) -> Callable[P, None]:
         try:
             observe(*args, **kwargs)
         except Exception:
-            if observe.__name__ not in _failed:
-                _failed.add(observe.__name__)
-                log.exception("telemetry.failed", observer=observe.__name__)
+            name = f"{observe.__module__}.{observe.__qualname__}"
+            if name not in _failed:
+                _failed.add(name)
+                log.exception("telemetry.failed", observer=name)
 
     return observed
 
@@ -100,18 +102,21 @@ def _enter(stack: ExitStack, claim: Claim) -> None:
     stack.enter_context(sentry.run(claim))
 
 
-@_observer
 def claimed(claim: Claim) -> None:
     """A run begins."""
     log.info("job.started", **of(claim), engine=claim.engine, worker=claim.worker)
+    _count_begun(claim)
+    _observer(monitors.begun)(claim.job_id, claim.schedule)
+
+
+@_observer
+def _count_begun(claim: Claim) -> None:
     if claim.queued_at is not None:
         metrics.PICKUP_SECONDS.observe((claim.claimed_at - claim.queued_at).total_seconds(), claim.queue)
     if claim.promised_at is not None:
         metrics.LATENESS_SECONDS.observe((claim.claimed_at - claim.promised_at).total_seconds())
-    monitors.begun(claim.job_id, claim.schedule)
 
 
-@_observer
 def ended(claim: Claim, outcome: Outcome, state: State, failure: Failure | None) -> None:
     """An attempt has ended, as the ledger says, and the job is in `state` now."""
     seconds = claim.seconds()
@@ -120,22 +125,27 @@ def ended(claim: Claim, outcome: Outcome, state: State, failure: Failure | None)
         log.info("job.ended", **facts)
     else:
         log.warning("job.failed", **facts, error=failure.message, exc_info=failure.cause)
-    metrics.ATTEMPTS.add(claim.name, outcome)
-    metrics.RUN_SECONDS.observe(seconds, claim.name)
+    _count_ended(claim.name, outcome, seconds)
     if failure is not None:
-        sentry.failed(claim, failure, final=state == State.DEAD)
-    monitors.ended(claim.job_id, claim.schedule, state, seconds)
+        _observer(sentry.failed)(claim, failure, final=state == State.DEAD)
+    _observer(monitors.ended)(claim.job_id, claim.schedule, state, seconds)
 
 
-@_observer
 def recovered(one: Recovered) -> None:
     """A job whose runner is gone was put back, or ended."""
     facts = {"outcome": one.outcome.value, "state": one.state.value, "worker": one.worker}
     log.warning("job.recovered", job_id=one.job_id, job=one.name, queue=one.queue, **facts)
-    metrics.ATTEMPTS.add(one.name, one.outcome)
+    _count_ended(one.name, one.outcome)
     if one.outcome == Outcome.CRASHED:
-        sentry.crashed(one, final=one.state == State.DEAD)
-    monitors.ended(one.job_id, one.schedule, one.state)
+        _observer(sentry.crashed)(one, final=one.state == State.DEAD)
+    _observer(monitors.ended)(one.job_id, one.schedule, one.state)
+
+
+@_observer
+def _count_ended(name: str, outcome: Outcome, seconds: float | None = None) -> None:
+    metrics.ATTEMPTS.add(name, outcome)
+    if seconds is not None:
+        metrics.RUN_SECONDS.observe(seconds, name)
 
 
 # --- the process ------------------------------------------------------------------------------------------------------

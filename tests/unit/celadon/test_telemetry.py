@@ -11,7 +11,7 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
-from celadon import Permanent, Steps, cancel, drain, errors, submit, telemetry
+from celadon import Permanent, Steps, cancel, drain, errors, monitors, sentry, submit, telemetry
 from celadon.bulk import Submission, submit_many
 from celadon.keeper import Running
 from celadon.ledger import session
@@ -280,7 +280,40 @@ def test_an_observer_that_fails_is_logged_once_and_harms_no_job(
 
     assert [row(job_id).state for job_id in jobs] == [State.SUCCEEDED] * 3
     (told,) = events(logged, "telemetry.failed")
-    assert told["observer"] == "ended"
+    assert told["observer"] == "celadon.telemetry._count_ended"
+
+
+def test_one_part_that_fails_keeps_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch, logged: Logged) -> None:
+    heard: list[str] = []
+
+    def hears(name: str) -> Callable[..., None]:
+        def hear(*_: object, **__: object) -> None:
+            heard.append(name)
+            raise OSError("away")
+
+        hear.__qualname__ = name
+        return hear
+
+    for part in (declared.PICKUP_SECONDS, declared.RUN_SECONDS):
+        monkeypatch.setattr(part, "observe", hears("a metric"))
+    monkeypatch.setattr(declared.ATTEMPTS, "add", hears("a metric"))
+    for module, name in (
+        (monitors, "begun"),
+        (monitors, "ended"),
+        (sentry, "failed"),
+        (sentry, "crashed"),
+    ):
+        monkeypatch.setattr(module, name, hears(name))
+
+    a_run(fail)
+    let_its_lease_run_out(a_claim(name=JOB).job_id)
+    reap()
+
+    assert heard == [
+        *("a metric", "begun"),
+        *("a metric", "failed", "ended"),
+        *("a metric", "crashed", "ended"),
+    ]
 
 
 def test_a_clock_that_went_back_counts_as_no_time() -> None:
