@@ -15,6 +15,10 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DisconnectionError
 
+# A fork asks those last that asked first. Whoever has a connection out may have to count before giving it back, so
+# counting is held up after the wait for connections, not before.
+import celadon.metrics.kinds  # noqa: F401
+
 WAIT_S = 15.0  # Longer than SQLite's own busy time-out: whatever is under way has ended by then.
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

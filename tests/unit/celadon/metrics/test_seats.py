@@ -185,6 +185,40 @@ def test_a_folder_that_is_gone_is_told_once_and_leaves_the_rest_to_be_told(tmp_p
     assert [line["event"] for line in lines] == ["metrics.no_folder"]
 
 
+COUNTS_IN_A_TRANSACTION = """
+import os, threading, time
+from celadon import submit
+from celadon.ledger import db, forks
+from celadon.metrics.kinds import Count
+from tests.eventually import eventually
+counter = Count(name="unit_total", meaning="Counts.", labels=("what",))
+inside = threading.Event()
+def transact():
+    with db.begin():
+        inside.set()
+        eventually("the other thread forks", lambda: forks._forking)
+        counter.add("x")
+thread = threading.Thread(target=transact)
+thread.start()
+inside.wait()
+began = time.monotonic()
+if os.fork() == 0:
+    os._exit(0)
+thread.join()
+assert time.monotonic() - began < 5
+"""
+
+
+def test_a_fork_does_not_wait_for_a_transaction_that_waits_to_count(tmp_path: Path) -> None:
+    # The order in which a process loads our parts is its own.
+    subprocess.run(
+        [sys.executable, "-c", COUNTS_IN_A_TRANSACTION],
+        env={**os.environ, "LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"},
+        timeout=PATIENCE_S,
+        check=True,
+    )
+
+
 OWNER = """
 import os, sys
 from celadon.metrics import seats
