@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Response, expect
 
 from tests.browser.customer import ORDER, choose, fill, place, tab_to
-from tests.browser.deployment import Shop
+from tests.browser.deployment import Shop, page_of
 from web.shop.progress import STATUS
 
 NO_SCRIPTS = pytest.mark.parametrize("context", [{"java_script_enabled": False}], indirect=True)
@@ -98,6 +98,67 @@ def test_hurried_clicks_all_count_and_stay_in_the_basket(page: Page) -> None:
     expect(page.locator("[data-total]")).to_have_text("€470.00")
 
 
+def test_clicks_in_a_hurry_to_leave_count_too(page: Page) -> None:
+    page.goto("/")
+    page.evaluate("""() => {
+        for (const sku of ["BOWL-TEA", "POT-TEA"]) document.querySelector(`#${sku} .add`).click();
+        document.querySelector("nav [href='/basket']").click();
+    }""")
+    page.wait_for_url("/basket")
+    expect(page.locator("[data-total]")).to_have_text("€120.00")
+
+    page.evaluate("""() => {
+        for (const more of document.querySelectorAll("[data-step='1']")) more.click();
+        document.querySelector(".brand").click();
+    }""")
+    page.wait_for_url("/")
+    expect(page.locator("[data-pieces]")).to_have_text("4")
+    expect(page.get_by_role("link", name="2 in basket")).to_have_count(2)
+
+
+def test_a_button_that_can_do_no_more_keeps_the_focus(page: Page) -> None:
+    choose(page, "Teapot")
+    page.goto("/basket")
+    more, less = (page.get_by_role("button", name=name) for name in ("One more Teapot", "One Teapot less"))
+
+    more.click()
+    expect(less).to_have_attribute("aria-disabled", "false")
+    less.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+
+    expect(less).to_be_focused()
+    expect(less).to_have_attribute("aria-disabled", "true")
+    expect(page.get_by_label("Quantity of Teapot")).to_have_value("1")
+
+
+def test_a_basket_that_cannot_be_saved_says_so_and_can_be_ordered(context: BrowserContext, page: Page) -> None:
+    # Given saving that fails
+    quick = "const real = AbortSignal.timeout; AbortSignal.timeout = (ms) => real.call(AbortSignal, ms / 10);"
+    context.add_init_script(quick)
+    choose(page, "Teapot")
+    page.goto("/basket")
+    more, update = (page.get_by_role("button", name=name) for name in ("One more Teapot", "Update the basket"))
+    expect(update).to_be_hidden()
+    page.route("/basket", lambda route: route.fulfill(status=503))
+    # When a quantity changes, then it can be saved by hand
+    more.click()
+    expect(update).to_be_visible()
+    # And the button goes when saving works again
+    page.unroute("/basket")
+    more.click()
+    expect(page.locator("[data-pieces]")).to_have_text("3")
+    expect(update).to_be_hidden()
+    # And an answer that never comes holds up no order
+    page.route("/basket", lambda route: None)
+    for _ in range(3):
+        more.click()
+    fill(page)
+    page.get_by_role("button", name="Place order").click()
+    page.wait_for_url(ORDER)
+    expect(page.get_by_role("row", name="Teapot")).to_contain_text("6")
+
+
 def test_fields_to_mend_have_the_focus_first_on_the_summary_then_on_the_field(page: Page) -> None:
     choose(page, "Tea bowl")
     page.goto("/basket")
@@ -150,15 +211,31 @@ def test_without_a_stream_the_page_asks_again_and_again(
     shop.mail.hold()
     seen = answers(page)
 
-    place(page, "Side plate")
-    step(page, "email", "running")
-    shop.mail.release()
-    completes(page)
+    try:
+        place(page, "Side plate")
+        step(page, "email", "running")
+        shop.mail.release()
+        completes(page)
+    finally:
+        for each in taken:
+            each.close()
 
     assert paths(seen, "/events") == ([503] if taken else [])
     assert paths(seen, ".json").count(200) > 1
-    for each in taken:
-        each.close()
+
+
+def test_a_page_that_is_shown_again_asks_anew_and_no_longer_as_before(
+    shop: Shop, context: BrowserContext, page: Page
+) -> None:
+    # Given a page that asks, and an answer that takes its time
+    context.add_init_script("delete window.EventSource")
+    page.route("**/*.json", lambda route: None)
+    with page.expect_request("**/*.json"):
+        page.goto(page_of(shop.order("JAR-MOON", 99)))
+    # When it is shown again, then one question takes the place of the other
+    for _ in range(2):
+        with page.expect_request("**/*.json"), page.expect_event("requestfailed"):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def test_a_broker_killed_in_the_middle_stops_no_order(shop: Shop, page: Page) -> None:

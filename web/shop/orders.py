@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from flask import Response, abort, jsonify, render_template
@@ -15,6 +16,8 @@ from web.shop import visitor
 from web.shop.progress import WORDS, progress
 from web.streams import stream
 
+RELOADS_FOR = timedelta(minutes=1)  # By itself, without scripts: a page that does so for ever can't be read at ease.
+
 
 def history() -> str:
     """GET /orders: the orders of this browser, the newest first."""
@@ -25,7 +28,15 @@ def show(order_id: UUID) -> str:
     """GET /orders/{id}"""
     known = know(str(order_id))
     Flags(get_redis()).mend(known.order)
-    return render_template("order.html", order=known.order, progress=progress(known), words=WORDS)
+    told = progress(known)
+    return render_template(
+        "order.html",
+        order=known.order,
+        progress=told,
+        words=WORDS,
+        mine=known.order.id in visitor.orders(),
+        reloads=not told["finished"] and datetime.now(UTC) - known.order.created_at < RELOADS_FOR,
+    )
 
 
 def state(order_id: UUID) -> Response:

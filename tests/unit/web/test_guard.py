@@ -37,6 +37,14 @@ def test_only_pages_of_this_site_may_order(client: Client, headers: dict[str, st
     assert answers == ([202, 303] if allowed else [403, 403])
 
 
+def test_over_https_a_browser_that_withholds_its_referer_may_order(client: Client) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin"}
+
+    answer = client.post("/orders", data=order_form(client), headers=headers, base_url="https://localhost")
+
+    assert answer.status_code == 303
+
+
 def test_anybody_may_link_to_the_shop(client: Client) -> None:
     assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
 

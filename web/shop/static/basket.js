@@ -10,8 +10,9 @@ function add() {
   let pieces = 0, cents = 0;
   for (const input of numbers()) {
     const line = input.closest("li"), count = Math.max(0, Math.min(Number(input.max), Math.trunc(Number(input.value) || 0)));
-    line.querySelector("[data-step='-1']").disabled = count <= 1; // Taking it out has a button of its own.
-    line.querySelector("[data-step='1']").disabled = count >= Number(input.max);
+    // A button that were disabled would lose the focus.
+    line.querySelector("[data-step='-1']").setAttribute("aria-disabled", count <= 1); // Taking it out has its own.
+    line.querySelector("[data-step='1']").setAttribute("aria-disabled", count >= Number(input.max));
     put(line.querySelector("[data-amount]"), money.format(count * line.dataset.price / 100));
     pieces += count;
     cents += count * line.dataset.price;
@@ -21,24 +22,28 @@ function add() {
   return pieces;
 }
 
-// One after the other: the basket is a cookie, and of two answers at once one would be forgotten.
-// What can't be saved now is sent with the order all the same.
-let saving = Promise.resolve(), unsaved = 0;
+// What can't be saved now is sent with the order all the same; the button with which it can be tried by hand comes back.
+async function send() {
+  if (queue.length > 1) return; // The next one sends everything that is to be sent now.
+  const pieces = add(), badge = document.querySelector("[data-pieces]"), body = new FormData();
+  for (const input of [form.elements.csrf_token, ...numbers()]) body.append(input.name, input.value);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const answer = await fetch(form.dataset.change, { method: "POST", body, redirect: "manual", keepalive: true, signal });
+  if (answer.type !== "opaqueredirect") throw new Error(`${answer.status}`);
+  put(badge, `${pieces}`);
+  badge.hidden = !pieces;
+}
+
 function save() {
-  const pieces = add();
-  unsaved += 1;
-  saving = saving.then(async () => {
-    const body = new FormData();
-    for (const input of [form.elements.csrf_token, ...numbers()]) body.append(input.name, input.value);
-    const answer = await fetch(form.dataset.change, { method: "POST", body, redirect: "manual" });
-    if (answer.type === "opaqueredirect") put(document.querySelector("[data-pieces]"), `${pieces}`);
-  }).catch(() => {}).finally(() => { unsaved -= 1; });
+  add();
+  const button = form.querySelector(".save");
+  enqueue(() => send().then(() => { button.hidden = true; }, () => { button.hidden = false; }));
 }
 
 function begin() {
   form.addEventListener("click", (event) => {
     const step = event.target.closest("[data-step]");
-    if (!step) return;
+    if (!step || step.getAttribute("aria-disabled") === "true") return;
     const input = step.parentElement.querySelector("input");
     if (step.dataset.step === "1") input.stepUp(); else input.stepDown();
     save();
@@ -56,9 +61,9 @@ function begin() {
     if (event.target.closest(".count")) save(); else form.requestSubmit(form.querySelector("[data-place]"));
   });
   form.addEventListener("submit", (event) => {
-    if (!unsaved) return;
+    if (!queue.length) return;
     event.preventDefault();
-    saving.then(() => form.requestSubmit(event.submitter));
+    queue.end.then(() => form.requestSubmit(event.submitter));
   });
   window.addEventListener("pageshow", add); // Back from an order: the browser filled the form again.
   for (const step of form.querySelectorAll("[data-step]")) step.hidden = false;

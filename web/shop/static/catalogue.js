@@ -4,7 +4,7 @@
 const said = document.querySelector("[data-said]");
 
 async function add(form) {
-  const answer = await fetch(form.action, { method: "POST", body: new FormData(form) });
+  const answer = await fetch(form.action, { method: "POST", body: new FormData(form), keepalive: true });
   if (!answer.ok) throw new Error(`${answer.status}`);
   // The answer is the catalogue as it is now: take from it what has changed.
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -15,11 +15,9 @@ async function add(form) {
   said.textContent = `${piece.querySelector("h2").textContent}: ${piece.querySelector("[data-state]").textContent.trim()}`;
 }
 
-// One after the other: the basket is a cookie, and of two answers at once one would be forgotten.
-let adding = Promise.resolve();
 document.addEventListener("submit", (event) => {
   event.preventDefault();
-  adding = adding.then(() => add(event.target)).catch(() => event.target.submit()); // The browser shows what is wrong.
+  enqueue(() => add(event.target).catch(() => event.target.submit())); // The browser shows what is wrong.
 });
 // Back from the basket, where something may have been changed meanwhile.
 window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });

@@ -4,7 +4,7 @@
 
 const OFTEN_MS = 1000, SELDOM_MS = 10000;
 const page = document.querySelector(".progress");
-let source, timer, pause = OFTEN_MS, seen = "", asking = !("EventSource" in window);
+let source, timer, asked = new AbortController(), pause = OFTEN_MS, seen = "", asking = !("EventSource" in window);
 
 const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
@@ -43,8 +43,9 @@ function listen() {
 }
 
 async function ask() {
+  const { signal } = asked;
   try {
-    const answer = await fetch(page.dataset.state, { cache: "no-store" });
+    const answer = await fetch(page.dataset.state, { cache: "no-store", signal });
     if (!answer.ok) throw new Error(`${answer.status}`);
     const text = await answer.text();
     pause = text === seen ? Math.min(pause * 1.3, SELDOM_MS) : OFTEN_MS;
@@ -53,14 +54,17 @@ async function ask() {
     show(order);
     if (order.finished) return;
   } catch {
+    if (signal.aborted) return; // Another one asks, or nobody looks.
     pause = Math.min(pause * 2, SELDOM_MS); // The shop is away for a moment; what is shown stays true.
   }
-  if (!document.hidden) timer = setTimeout(ask, pause);
+  timer = setTimeout(ask, pause);
 }
 
 // A page that nobody sees holds no stream and asks nothing.
 function wake() {
   clearTimeout(timer);
+  asked.abort();
+  asked = new AbortController();
   source?.close();
   pause = OFTEN_MS;
   if (!document.hidden) { if (asking) ask(); else listen(); }

@@ -229,6 +229,8 @@ def test_with_the_ledger_away_the_order_can_be_sent_again(client: Client, config
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     again = fields(answer.text, "/orders")
     assert again.items() >= {**MINA, "quantity.BOWL-TEA": "2", "request": filled["request"]}.items()
+    assert "Sending it again orders only once." in answer.text
+    assert "orders only once" not in client.post("/basket", data=filled).text
     # And with the ledger back, its button orders; the basket was not lost before
     configure(ledger_url=url)
     assert quantities(client) == {"quantity.BOWL-TEA": "2"}

@@ -62,3 +62,10 @@ def test_no_more_than_an_order_may_have_fits_into_the_basket(client: Client) -> 
     assert f"{MAX_QUANTITY} in basket" in client.get("/").text
     assert other.status_code == 422
     assert f"A basket holds {MAX_LINES} different pieces" in other.text
+
+
+def test_who_opens_the_address_of_a_form_is_told_what_it_is(client: Client) -> None:
+    answer = client.get("/basket/add")
+
+    assert answer.status_code == 405
+    assert "This address only takes what a form of the shop sends." in answer.text

@@ -13,7 +13,9 @@ from sqlalchemy import delete
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import session
 from celadon.ledger.tables import jobs
+from celadon.redis import get_redis
 from celadon.states import State
+from services.orders.flags import key
 from services.orders.model import get_order
 from services.orders.view import STEPS
 from tests.servers import MailSink
@@ -22,6 +24,7 @@ from tests.unit.web.shop.forms import place, text_of
 from web import streams
 from web.ordering import know
 from web.shop import visitor
+from web.shop.orders import RELOADS_FOR
 from web.shop.progress import NOT_DONE, STATUS, WORDS, progress
 
 SHORT = [{"sku": "JAR-MOON", "quantity": 4}]  # One more than there are.
@@ -50,8 +53,21 @@ def test_an_unfinished_order_keeps_itself_up_to_date(client: Client) -> None:
     assert f'data-events="/orders/{order_id}/events"' in page
     assert f'data-state="/orders/{order_id}.json"' in page
     assert '<noscript><meta http-equiv="refresh"' in page
+    assert "Look again" not in page
     assert "Moon jar is short: 4 wanted, 3 left" in page
     assert "Next try at" in page
+
+
+def test_without_scripts_an_order_that_takes_longer_is_looked_at_by_a_link(client: Client) -> None:
+    order_id = order_of(client, lines=SHORT)
+    with session() as own:
+        get_order(own, order_id).created_at -= RELOADS_FOR
+        own.commit()
+
+    page = client.get(f"/orders/{order_id}").text
+
+    assert "http-equiv" not in page
+    assert f'<noscript><p class="next"><a href="/orders/{order_id}">Look again</a>' in page
 
 
 def test_a_finished_order_asks_no_more(client: Client) -> None:
@@ -59,6 +75,23 @@ def test_a_finished_order_asks_no_more(client: Client) -> None:
 
     assert "data-events" not in page
     assert "http-equiv" not in page
+    assert "Look again" not in page
+
+
+def test_only_who_ordered_is_led_to_the_orders_of_their_browser(app: Flask, client: Client) -> None:
+    address = place(client)
+
+    assert "You find this page again" in client.get(address).text
+    assert "You find this page again" not in app.test_client().get(address).text
+
+
+def test_who_looks_at_an_order_mends_the_copy_of_its_flags(client: Client) -> None:
+    order_id = order_of(client)
+    get_redis().delete(key(order_id))
+
+    client.get(f"/orders/{order_id}")
+
+    assert get_redis().hget(key(order_id), "email_sent") == "1"
 
 
 def test_errors_of_our_servers_are_not_the_customer_s_business(
