@@ -11,4 +11,4 @@ if [ ! -e "$data/PG_VERSION" ]; then
     createdb --username "$POSTGRES_USER" "$POSTGRES_DB" || [ "$POSTGRES_DB" = postgres ]
     pg_ctl --pgdata "$data" --wait stop
 fi
-exec postgres -D "$data" -c "listen_addresses=*"
+exec "$@" -D "$data" -c "listen_addresses=*"
