@@ -29,7 +29,7 @@ class Cookies(SecureCookieSessionInterface):
     """Flask's own, but for when a cookie ends and when it is secure.
 
     It is sent only when it has changed, so that an answer to who only looks never takes back a change that it crossed.
-    Of two changes at the same moment, in two tabs, that of the later answer counts.
+    Of two changes that cross, in two tabs, that of the later answer counts.
     """
 
     def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime:

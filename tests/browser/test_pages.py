@@ -22,11 +22,11 @@ LONG_EMAIL = "an.address.that.nobody.would.type@" + "department-of-glaze." * 8 +
 def is_for_everybody(page: Page) -> None:
     """Assert that the page, as it is now, can be used by eye, ear and keyboard, on a telephone and on a desk."""
     assert page.locator("h1").count() == 1
+    page.evaluate(AXE_SCRIPT)
     for width in (360, 1440):
         page.set_viewport_size({"width": width, "height": 800})
         wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wider == 0, f"at {width} px {page.url} is {wider} px wider than the window"
-        page.evaluate(AXE_SCRIPT)
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
         assert faults(page, ALL) == ""
     page.emulate_media(color_scheme="dark")

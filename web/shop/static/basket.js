@@ -10,8 +10,8 @@ function add() {
   let pieces = 0, cents = 0;
   for (const input of numbers()) {
     const line = input.closest("li"), count = Math.max(0, Math.min(Number(input.max), Math.trunc(Number(input.value) || 0)));
-    // A button that were disabled would lose the focus.
-    line.querySelector("[data-step='-1']").setAttribute("aria-disabled", count <= 1); // Taking it out has its own.
+    // Not `disabled`, which would take the focus away. Taking a piece out has a button of its own.
+    line.querySelector("[data-step='-1']").setAttribute("aria-disabled", count <= 1);
     line.querySelector("[data-step='1']").setAttribute("aria-disabled", count >= Number(input.max));
     put(line.querySelector("[data-amount]"), money.format(count * line.dataset.price / 100));
     pieces += count;
