@@ -131,7 +131,8 @@ def _place(cursor: str) -> tuple[datetime, str]:
         created_at, job_id = json.loads(text)
         if not storable(job_id):
             raise ValueError("no job's id")
-        instant("after", when := datetime.fromisoformat(created_at))
+        if instant("after", when := datetime.fromisoformat(created_at)) != when:
+            raise ValueError("no time that the ledger holds")
     except (ValueError, TypeError, AttributeError, RecursionError, InvalidOption) as error:
         raise InvalidOption(
             f"after={cursor[:40]!r} is no cursor; give the `next` of a page as it is", option="after"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -96,6 +98,11 @@ def test_times_part_the_jobs_into_before_and_from_then_on():
     assert ids(created_after=noon, created_before=noon) == []
 
 
+def cursor(created_at: str) -> str:
+    """What a client might make up."""
+    return base64.urlsafe_b64encode(json.dumps([created_at, "x"]).encode()).decode()
+
+
 @pytest.mark.parametrize(
     ("filters", "told"),
     [
@@ -110,6 +117,8 @@ def test_times_part_the_jobs_into_before_and_from_then_on():
         ({"after": "soon"}, "after='soon' is no cursor; give the `next` of a page"),
         ({"after": "W10"}, "is no cursor"),
         ({"after": "WyIyMDMwLTAxLTAxIiwgIngiXQ"}, "is no cursor"),  # A time without a zone.
+        ({"after": cursor("0001-01-01T00:00:00+23:59")}, "is no cursor"),  # In UTC there are no such times.
+        ({"after": cursor("9999-12-31T23:59:59-23:59")}, "is no cursor"),
         ({"after": "ü"}, "is no cursor"),
         ({"after": "[" * 100_000}, "is no cursor"),
     ],
