@@ -54,7 +54,7 @@ class KeyConflict(CeladonError):
 
 
 class LedgerUnavailable(CeladonError):
-    """The ledger's database can't be reached, so nothing was accepted."""
+    """The ledger's database can't be reached. Nothing was accepted, unless `job_id` can be found."""
 
     job_id: str | None = None
     retry_after_s: int = 1

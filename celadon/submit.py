@@ -54,7 +54,7 @@ def submit(
     the session commits; sending and falling back happen then, and the receipt says `pending` until then.
 
     Raises UnknownJob, UnknownQueue, InvalidPayload, PayloadTooLarge, InvalidOption, KeyConflict: nothing was written.
-    LedgerUnavailable: nothing was accepted; its `job_id` can be asked about later. Refused: the broker is away and
+    LedgerUnavailable: nothing was accepted, unless its `job_id` can be found later. Refused: the broker is away and
     the job's policy is `refuse`; nothing will run.
 
     Not promised: that the job has run, or that it runs only in one process; the ledger's claim takes care of that.

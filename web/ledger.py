@@ -51,7 +51,7 @@ def _look() -> None:
 
 
 def _unavailable() -> LedgerUnavailable:
-    return LedgerUnavailable("The ledger can't be reached; nothing was accepted.")
+    return LedgerUnavailable("The ledger can't be reached")
 
 
 def _ask(_: Abandoned) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from flask import url_for
 
 from celadon import JobView, Receipt, StepView, find, step_views, submit
+from celadon.errors import LedgerUnavailable
 from celadon.jobs import Submitted
 from celadon.ledger import session
 from celadon.ledger.db import translated
@@ -50,7 +51,12 @@ def order(*, name: str, email: str, lines: Sequence[Line], request_key: str | No
         else:
             receipt = Receipt(job_id=placed.job_id or "", outcome=Submitted.DUPLICATE, reason="repeated request")
         view = view_of(placed, own)
-        own.commit()  # Completes the receipt.
+        try:
+            with translated():
+                own.commit()  # Completes the receipt.
+        except LedgerUnavailable as error:
+            error.job_id = receipt.job_id  # It may have happened, and only its answer been lost.
+            raise
     return view, receipt
 
 

@@ -17,6 +17,12 @@ from services.orders.errors import InvalidOrder, OrderNotFound, Problem, Request
 
 log = structlog.get_logger()
 
+# Said of every failure of the ledger, which has names of servers in its own words. A COMMIT whose answer was lost may
+# have happened, so it does not say that nothing was accepted.
+AWAY = (
+    "The ledger can't be reached; nothing is known to be accepted. Repeat the request with the same Idempotency-Key, "
+    "or look for the job whose `job_id` is given."
+)
 RETRY_AFTER_S = 2  # A restarting database is back within seconds; a client that hurries more only adds load.
 
 # What each error is to a client: status, and the last part of the problem's type.
@@ -67,7 +73,8 @@ def as_dict(status: int, detail: str, slug: str | None = None, **more: Any) -> d
 def of_error(error: Exception) -> dict[str, Any]:
     """The problem that a known error is."""
     status, slug = next(KNOWN[kind] for kind in type(error).__mro__ if kind in KNOWN)
-    return as_dict(status, str(error), slug, errors=_to_mend(error), job_id=getattr(error, "job_id", None))
+    detail = AWAY if isinstance(error, errors.LedgerUnavailable) else str(error)
+    return as_dict(status, detail, slug, errors=_to_mend(error), job_id=getattr(error, "job_id", None))
 
 
 def invalid(problems: list[Problem]) -> Response:
@@ -113,6 +120,8 @@ def _for_people() -> bool:
 
 
 def _known(error: Exception) -> Response:
+    if isinstance(error, errors.LedgerUnavailable):
+        log.warning("ledger_unavailable", error=str(error))
     return _answer(of_error(error))
 
 
@@ -128,7 +137,7 @@ def _database(error: DBAPIError | PoolTimeout) -> Response:
     if isinstance(error, DBAPIError) and not is_away(error):
         return _unforeseen(error)
     log.warning("ledger_unavailable", error=str(error))
-    return problem(503, "The ledger can't be reached; nothing was accepted.", "ledger-unavailable")
+    return problem(503, AWAY, "ledger-unavailable")
 
 
 def _unforeseen(error: Exception) -> Response:

@@ -22,7 +22,8 @@ INFO = """Submit background jobs, look at them and steer them; and order from th
 Errors are `application/problem+json` (RFC 9457). Programs show a key, as `Authorization: Bearer cel_…`; its scopes
 say what it may: `produce` submits jobs, `read` looks at them, `operate` steers them. A key may make so many requests
 in any minute (API_RATE); above it the answer is 429 with `Retry-After`. While the ledger is away the answer is 503
-with `Retry-After`, and nothing was accepted."""
+with `Retry-After`, and nothing is known to be accepted: repeat the request with the same `Idempotency-Key`, or look for
+the `job_id` that it gives."""
 
 EVENTS = "text/event-stream"
 _REF = "#/components/schemas/{model}"

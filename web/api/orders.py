@@ -20,7 +20,7 @@ def place(body: NewOrder) -> Response:
 
     The answer has the order's address, which is the key to it, and the receipt of its job. With the header
     `Idempotency-Key` the request may be repeated: the first order is returned again. The same key with another content
-    is refused.
+    is refused. Who ran the job, and why so, is told to those who have a key with the scope `read`.
     """
     placed, receipt = order(
         name=body.customer.name,
@@ -29,7 +29,10 @@ def place(body: NewOrder) -> Response:
         request_key=idempotency_key(),
     )
     href = url_for("api.order", order_id=placed.id)
-    answer = jsonify({"id": placed.id, "number": placed.label, "href": href, "receipt": receipt.as_dict()})
+    told = receipt.as_dict()
+    if not callers.may(Scope.READ):  # They speak of servers.
+        told["by"] = told["reason"] = None
+    answer = jsonify({"id": placed.id, "number": placed.label, "href": href, "receipt": told})
     answer.status_code, answer.location = 202, href
     return answer
 

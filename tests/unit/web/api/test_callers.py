@@ -182,11 +182,17 @@ def test_with_a_rate_of_nothing_nobody_counts(app: Flask, configure: Configure) 
 def test_an_order_takes_no_key_and_tells_nothing_of_our_servers(
     client: Client, program: Client, mail_sink: MailSink
 ) -> None:
-    mail_sink.answers = ["451 the disk of mx7.internal is full"]
-    href = client.post("/api/orders", json=wish(lines=[{"sku": "JAR-MOON", "quantity": 9}])).json["href"]
+    mail_sink.answers = ["451 the disk of mx7.internal is full"] * 2
+    too_many = wish(lines=[{"sku": "JAR-MOON", "quantity": 9}])
+    to_them, to_us = (each.post("/api/orders", json=too_many).json for each in (client, program))
 
-    theirs, ours = client.get(href).json["processing"], program.get(href).json["processing"]
+    theirs, ours = (each.get(to_them["href"]).json["processing"] for each in (client, program))
 
+    assert (to_them["receipt"]["outcome"], to_them["receipt"]["by"], to_them["receipt"]["reason"]) == (
+        "inline", None, None
+    )  # fmt: skip
+    assert to_us["receipt"]["by"].startswith("inline@")
+    assert "mx7.internal" in to_us["receipt"]["reason"]
     assert "JAR-MOON is short" in theirs["inventory"]["last_error"]
     assert theirs["email"]["last_error"] is None
     assert "mx7.internal" in ours["email"]["last_error"]

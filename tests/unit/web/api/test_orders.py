@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 import web.ordering
+from celadon import find
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import session
+from celadon.ledger.db import engine
 from celadon.redis import get_redis
 from services.orders.model import Order
 from tests.servers import MailSink
@@ -147,6 +152,30 @@ def test_when_the_job_cannot_be_submitted_there_is_no_order(client: Client, monk
     assert answer.json["job_id"] == "j-1"
     with session(read_only=True) as own:
         assert own.scalar(select(func.count()).select_from(Order)) == 0
+
+
+def test_an_order_whose_commit_lost_its_answer_is_not_said_to_be_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a ledger that commits and goes away before it says so
+    class Lossy(Session):
+        def commit(self) -> None:
+            super().commit()
+            raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error on db7.internal"))
+
+    # When an order is placed
+    headers = {"Idempotency-Key": "k-1"}
+    with monkeypatch.context() as lossy:
+        lossy.setattr(web.ordering, "session", lambda: Lossy(engine()))
+        answer = client.post("/api/orders", json=wish(), headers=headers)
+    # Then nobody says that there is none, nor where the ledger is, and the job is named
+    assert answer.status_code == 503
+    assert "nothing is known to be accepted" in answer.json["detail"]
+    assert "db7.internal" not in answer.text
+    assert find(answer.json["job_id"]) is not None
+    # And the same request again is that order
+    again = client.post("/api/orders", json=wish(), headers=headers)
+    assert (again.status_code, again.json["receipt"]["job_id"]) == (202, answer.json["job_id"])
 
 
 def test_reading_an_order_mends_its_flags_in_redis(client: Client) -> None:
