@@ -10,16 +10,19 @@ from typing import Any
 
 from celadon import broker, fallback, registry, telemetry
 from celadon.deadline import Abandoned, within
-from celadon.errors import CeladonError, InvalidOption, KeyConflict
+from celadon.errors import CeladonError, InvalidOption, KeyConflict, LedgerUnavailable, Refused
 from celadon.jobs import NewJob, Receipt, Submitted
+from celadon.ledger.claims import WhyNot, why_not
 from celadon.ledger.db import begin
-from celadon.ledger.writing import insert_job
+from celadon.ledger.writing import insert_job, withdraw
 from celadon.settings import settings
 from celadon.states import State
 from celadon.submit import at_rest, off_broker, prepare, used
 
 MAX_JOBS = 1000  # A transaction of so many takes well under a second, during which SQLite takes no other write.
-PER_JOB_S = 0.004  # What a job may add to the time the ledger is given: some ten times what it takes.
+# What a job may add to the time the ledger is given: some ten times what it takes. So who submits a thousand is told
+# after five seconds that the ledger hangs, not after one; refusing a bulk that is only slow would cost more.
+PER_JOB_S = 0.004
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +86,11 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
             job.receipt.settle(Submitted.DUPLICATE, reason=used(job.new, outcome[1]))
         elif not at_rest(job.new, outcome[1], job.receipt):
             unsent[index] = job
-    _deliver(unsent, results, began)
+    refused = _deliver(unsent, began)
+    for index, result in enumerate(results):
+        # Also in the place of another that has the same key: its job is the one that was taken back.
+        if isinstance(result, Receipt) and result.job_id in refused:
+            results[index] = refused[result.job_id]
     _tell(submissions, results)
     return results
 
@@ -130,11 +137,14 @@ def _store(jobs: Mapping[int, _Prepared]) -> dict[int, tuple[str, State, bool] |
 
     # A job with a key may be another's duplicate, and its own id never stored: one without tells for all.
     telling = min(jobs.values(), key=lambda job: job.new.key is not None)
-    return within(settings().ledger_timeout_s + PER_JOB_S * len(jobs), store, job_id=telling.new.id)
+    return within(_patience(len(jobs)), store, job_id=telling.new.id)
 
 
-def _deliver(jobs: Mapping[int, _Prepared], results: list[Receipt | CeladonError], began: float) -> None:
-    """Tell the broker of those that it is to be told of; what was not, or only maybe, sent falls back."""
+def _deliver(jobs: Mapping[int, _Prepared], began: float) -> dict[str, Refused]:
+    """Tell the broker of those that it is to be told of; what was not, or only maybe, sent falls back.
+
+    Returns the refusals, by the job's id.
+    """
     reasons = {index: off_broker(job.new) for index, job in jobs.items()}
     to_send = [index for index, reason in reasons.items() if reason is None]
     try:
@@ -142,12 +152,46 @@ def _deliver(jobs: Mapping[int, _Prepared], results: list[Receipt | CeladonError
             broker.send_many((jobs[index].new.id, jobs[index].new.name, jobs[index].new.queue) for index in to_send)
     except broker.NotSent as error:
         reasons |= dict.fromkeys(to_send, error.reason)
-    for index, reason in reasons.items():
-        job = jobs[index]
-        if reason is None:
+    for index, job in jobs.items():
+        if reasons[index] is None:
             job.receipt.settle(Submitted.QUEUED)
-            continue
+    return _fall_back([(jobs[index], reason) for index, reason in reasons.items() if reason is not None], began)
+
+
+def _fall_back(falling: Sequence[tuple[_Prepared, str]], began: float) -> dict[str, Refused]:
+    """As fallback.fall_back, but nothing runs here, and all that refuse are taken back in one transaction."""
+    refusing = {job.new.id: reason for job, reason in falling if job.definition.fallback_on(job.new.queue) == "refuse"}
+
+    def take_back(abandoned: Abandoned) -> dict[str, WhyNot | None]:
+        with begin() as connection:
+            found = {
+                job_id: None if withdraw(connection, job_id, reason) else why_not(job_id)
+                for job_id, reason in refusing.items()
+            }
+            abandoned.check()
+        return found
+
+    found: dict[str, WhyNot | None] = {}
+    away = ""
+    if refusing:
         try:
-            fallback.fall_back(job.new, job.definition, job.receipt, began, reason, inline=False)
-        except CeladonError as error:  # Refused, by its policy.
-            results[index] = error
+            found = within(_patience(len(refusing)), take_back, job_id="")
+        except LedgerUnavailable as error:
+            away = f"; then the ledger went away: {error}"
+    refused: dict[str, Refused] = {}
+    for job, reason in falling:
+        new, receipt = job.new, job.receipt
+        policy = "refuse" if new.id in refusing else "defer"
+        fallback.log.info("submit.fell_back", job_id=new.id, job=new.name, policy=policy, reason=reason)
+        if new.id not in found:
+            receipt.settle(Submitted.DEFERRED, reason=reason + away if new.id in refusing else reason)
+        elif (why := found[new.id]) is not None:
+            fallback.somebody_else(why, receipt, began, reason)
+        else:
+            refused[new.id] = fallback.refusal(new, reason)
+    return refused
+
+
+def _patience(count: int) -> float:
+    """How long the ledger may take over so many jobs."""
+    return settings().ledger_timeout_s + PER_JOB_S * count

@@ -17,17 +17,12 @@ from celadon.states import FINAL, State
 log = logs.get("celadon.fallback")
 
 
-def fall_back(
-    new: NewJob, definition: Definition, receipt: Receipt, began: float, reason: str, *, inline: bool = True
-) -> Receipt:
+def fall_back(new: NewJob, definition: Definition, receipt: Receipt, began: float, reason: str) -> Receipt:
     """inline: run it here, if it can be claimed. defer: leave it to the ledger. refuse: take it back and say so.
 
-    The message may have arrived all the same; then the claim decides who runs it. inline=False: nothing is run here;
-    what would be is left to the ledger.
+    The message may have arrived all the same; then the claim decides who runs it.
     """
     policy = definition.fallback_on(new.queue)
-    if policy == "inline" and not inline:
-        policy = "defer"
     log.info("submit.fell_back", job_id=new.id, job=new.name, policy=policy, reason=reason)
     try:
         if policy == "inline":
@@ -44,7 +39,7 @@ def _inline(new: NewJob, receipt: Receipt, began: float, reason: str) -> Receipt
     if ran is None:
         return receipt.settle(Submitted.DEFERRED, reason=f"{reason}; as many inline runs as allowed are under way")
     if ran.claim is None:
-        return _somebody_else(ran.why or why_not(new.id), receipt, began, reason)
+        return somebody_else(ran.why or why_not(new.id), receipt, began, reason)
     after_ms = round((time.monotonic() - began) * 1000, 1)
     if ran.state is None or (ran.state in (State.QUEUED, State.SCHEDULED) and not ran.failed):
         return receipt.settle(
@@ -59,11 +54,15 @@ def _refuse(new: NewJob, receipt: Receipt, began: float, reason: str) -> Receipt
     with begin() as connection:
         withdrawn = withdraw(connection, new.id, reason)
     if withdrawn:
-        raise Refused(f"{new.name!r} was refused: {reason}. Nothing will run; try again later", job_id=new.id)
-    return _somebody_else(why_not(new.id), receipt, began, reason)
+        raise refusal(new, reason)
+    return somebody_else(why_not(new.id), receipt, began, reason)
 
 
-def _somebody_else(why: WhyNot, receipt: Receipt, began: float, reason: str) -> Receipt:
+def refusal(new: NewJob, reason: str) -> Refused:
+    return Refused(f"{new.name!r} was refused: {reason}. Nothing will run; try again later", job_id=new.id)
+
+
+def somebody_else(why: WhyNot, receipt: Receipt, began: float, reason: str) -> Receipt:
     """The job could not be claimed here: say where it is."""
     if why.state is None:
         return receipt.settle(Submitted.PENDING, reason="it is not in the ledger: its transaction was rolled back")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from celadon import Receipt, Submitted, find, submit
+from celadon import Receipt, Submitted, broker, bulk, find, submit
 from celadon.bulk import MAX_JOBS, Submission, submit_many
 from celadon.errors import (
     InvalidOption,
@@ -18,11 +18,13 @@ from celadon.errors import (
     UnknownJob,
     UnknownQueue,
 )
-from celadon.ledger import switches
+from celadon.ledger import claims, switches
+from celadon.ledger.db import begin
 from celadon.ledger.tables import jobs, keys
 from celadon.states import State
-from tests.contract.given import count, race, row
+from tests.contract.given import LEASE_S, WORKER, count, race, row
 from tests.contract.jobs import RAN, anything, inline, refused
+from tests.contract.pointed import pointed
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -102,6 +104,53 @@ def test_with_the_broker_away_nothing_runs_here_and_what_refuses_is_refused():
     assert row(no.job_id).state == State.CANCELLED
 
 
+def test_who_repeats_a_key_is_not_given_a_job_that_was_refused():
+    twice = [Submission(name=refused.name, payload={"word": "x"}, key="k") for _ in range(2)]
+
+    told = submit_many([*twice, a()])
+
+    assert [type(result) for result in told] == [Refused, Refused, Receipt]
+    assert told[0] is told[1]
+    assert count(keys) == 0
+
+
+def test_what_refuses_is_taken_back_together_and_what_a_worker_has_is_picked_up(monkeypatch):
+    # Given a broker that hands the second job over, and then says that it is away
+    def send(jobs):
+        claims.claim(list(jobs)[1][0], worker=WORKER, engine="worker", lease_s=LEASE_S)
+        raise broker.NotSent("away", maybe=True)
+
+    monkeypatch.setattr(broker, "send_many", send)
+    monkeypatch.setattr(bulk, "off_broker", lambda new: None)
+    begun = []
+    monkeypatch.setattr(bulk, "begin", lambda: begun.append(1) or begin())
+    # When some are submitted whose policy is to refuse
+    first, second, third = submit_many([Submission(name=refused.name, payload={"word": "x"})] * 3)
+    # Then the claim decides, and the ledger was asked once to store and once to take back
+    assert (type(first), type(third), len(begun)) == (Refused, Refused, 2)
+    assert isinstance(second, Receipt)
+    assert (second.outcome, second.by) == (Submitted.PICKED_UP, WORKER)
+    assert row(second.job_id).state == State.RUNNING
+
+
+def test_what_can_not_be_taken_back_for_the_ledger_is_away_is_left_to_it(monkeypatch):
+    def away(*_):
+        raise LedgerUnavailable("gone")
+
+    monkeypatch.setattr(bulk, "withdraw", away)
+
+    no, other = receipts(submit_many([Submission(name=refused.name, payload={"word": "x"}), a()]))
+
+    assert (no.outcome, row(no.job_id).state) == (Submitted.DEFERRED, State.QUEUED)
+    assert str(no.reason).endswith("then the ledger went away: gone")
+    assert "gone" not in str(other.reason)
+
+
+def test_the_ledger_is_given_more_time_for_more_jobs():
+    with pointed(ledger_timeout_s="0.001"):
+        assert len(receipts(submit_many([a() for _ in range(MAX_JOBS)]))) == MAX_JOBS
+
+
 def test_two_bulks_that_share_keys_never_deadlock():
     names = [f"k{number}" for number in range(40)]
 
@@ -121,8 +170,6 @@ def test_none_is_fine_and_too_many_are_not():
 
 
 def test_if_the_ledger_goes_away_in_the_middle_nothing_is_accepted(monkeypatch):
-    from celadon import bulk
-
     insert, done = bulk.insert_job, []
 
     def failing(connection, new):
