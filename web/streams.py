@@ -40,12 +40,16 @@ def stream(look: Look, event: str = "change") -> Response:
     """Answer the present request with a stream of what `look()` sees.
 
     look: returns (what is to be told, whether it is final); called for the first time before the answer begins, so
-    that what it raises is an answer of its own. event: the name of each event; the last one is called `end`.
+    that what it raises is an answer of its own (after Over an empty stream: who comes back hears why). event: the name
+    of each event; the last one is called `end`.
     """
     if not holders().acquire(blocking=False):
         return problem(503, "As many streams as allowed are open; poll instead.", "too-many-streams")
     try:
         first = look()
+    except Over:
+        holders().release()
+        return Response(content_type="text/event-stream")
     except BaseException:
         holders().release()
         raise

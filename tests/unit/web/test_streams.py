@@ -124,6 +124,13 @@ def test_half_of_the_threads_stay_free() -> None:
     assert free() == 2
 
 
+def test_a_stream_that_is_over_before_its_first_look_is_empty_and_holds_nothing() -> None:
+    response = opened(Looks(then=Over()))
+
+    assert (response.status_code, response.mimetype, response.data) == (200, "text/event-stream", b"")
+    assert free() == 2
+
+
 def test_what_the_first_look_raises_is_the_answer_and_holds_nothing() -> None:
     with pytest.raises(UnknownJobId):
         opened(Looks(then=UnknownJobId("There is no such job")))
