@@ -47,7 +47,7 @@ class InvalidOption(CeladonError):
 
 
 class KeyConflict(CeladonError):
-    """The idempotency key was used before with another payload."""
+    """The idempotency key was used before with another payload or tenant."""
 
     key: str
     job_id: str

@@ -46,7 +46,8 @@ def submit(
     """Submit a job and say what became of it.
 
     name: of a declared job. payload: its parameters; checked before anything is stored.
-    key: idempotency key, remembered for KEY_DAYS days; the same key again gives the first job back (`duplicate`).
+    key: idempotency key, remembered for KEY_DAYS days; the same key again gives the first job back (`duplicate`),
+    unless the payload or the tenant is another (KeyConflict).
     run_at, delay: when the job is due (an aware time; a timedelta or seconds). expires_in: not run unless claimed by
     then. queue: instead of the declared one. priority: -9 to 9, higher first where the ledger chooses the order.
     confirm: wait up to CONFIRM_MS ms for a worker to pick it up, and fall back if none does (None: as declared).
@@ -232,5 +233,6 @@ def prepare(
         scope=definition.scope_of(plain),
         trace=tracing.current(),
         key=key,
-        payload_hash=hashlib.sha256(text.encode()).hexdigest(),
+        # A key of one tenant gives its job to no other. NUL is in neither of the two.
+        payload_hash=hashlib.sha256(text.encode() + (f"\0{tenant}".encode() if tenant else b"")).hexdigest(),
     )

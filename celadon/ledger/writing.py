@@ -127,8 +127,8 @@ def _take_key(connection: Connection, new: NewJob) -> str | None:
     ).one()
     if held.payload_hash != new.payload_hash:
         raise KeyConflict(
-            f"The key {new.key!r} was used for job {held.job_id} with another payload; "
-            "use a new key for new work, or send the same payload again",
+            f"The key {new.key!r} was used for job {held.job_id} with another payload or tenant; "
+            "use a new key for new work, or send the same again",
             key=new.key,
             job_id=held.job_id,
         )

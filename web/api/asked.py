@@ -16,8 +16,10 @@ from web.problems import invalid, problem
 
 M = TypeVar("M", bound=BaseModel)
 
-# Visible ASCII. No comma: that is how a server joins a header that was sent twice.
-KEY = rf"^[!-+\--~]{{1,{MAX_NAME}}}$"
+
+def key_pattern(most: int) -> str:
+    """Visible ASCII. No comma: that is how a server joins a header that was sent twice."""
+    return rf"^[!-+\--~]{{1,{most}}}$"
 
 
 def body(model: type[M]) -> M:
@@ -57,11 +59,11 @@ def query(model: type[M]) -> M:
         abort(invalid(misfits(error)))
 
 
-def idempotency_key() -> str | None:
-    """The header Idempotency-Key. 400 if it can't be one."""
+def idempotency_key(most: int = MAX_NAME) -> str | None:
+    """The header Idempotency-Key, of at most so many characters. 400 if it can't be one."""
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not re.fullmatch(KEY, key):
-        abort(problem(400, f"An Idempotency-Key has 1 to {MAX_NAME} visible ASCII characters, none of them a comma."))
+    if key is not None and not re.fullmatch(key_pattern(most), key):
+        abort(problem(400, f"An Idempotency-Key has 1 to {most} visible ASCII characters here, none of them a comma."))
     return key
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from web.api.asked import KEY
+from web.api.asked import key_pattern
 from web.api.models import Problem
 from web.api.route import Route
 
@@ -133,9 +133,9 @@ def _parameters(route: Route, schemas: dict[tuple[str, str], Any]) -> list[dict[
             if "anyOf" in facts:  # Or null, which no text is.
                 facts |= facts.pop("anyOf")[0]
             made.append({"name": name, "in": "query", "description": facts.pop("description"), "schema": facts})
-    if route.takes_key:
+    if route.max_key:
         says = "Names this request, so that it may be repeated: the first one's answer stands."
-        schema = {"type": "string", "pattern": KEY}
+        schema = {"type": "string", "pattern": key_pattern(route.max_key)}
         made.append({"name": "Idempotency-Key", "in": "header", "description": says, "schema": schema})
     return made
 

@@ -33,7 +33,7 @@ class Route:
     scope: Scope | None = None
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
-    takes_key: bool = False  # The header Idempotency-Key.
+    max_key: int = 0  # Characters of the header Idempotency-Key; 0: it takes none.
     problems: tuple[int, ...] = ()
     max_bytes: Callable[[], int] | None = None
     asks_ledger: bool = True

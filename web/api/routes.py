@@ -11,7 +11,17 @@ from celadon import JobView
 from celadon.ledger.apikeys import Scope
 from celadon.settings import settings
 from web.api import asked, callers, jobs, openapi, operating, orders, products, submitting
-from web.api.models import JobList, JobQuery, JobReceipt, ListQuery, Reschedule, Results, SubmitJob, SubmitJobs
+from web.api.models import (
+    MAX_NAME,
+    JobList,
+    JobQuery,
+    JobReceipt,
+    ListQuery,
+    Reschedule,
+    Results,
+    SubmitJob,
+    SubmitJobs,
+)
 from web.api.route import Route
 from web.api.shop_models import NewOrder, Order, PlacedOrder, Product
 
@@ -39,7 +49,7 @@ ROUTES = (
         view=submitting.one,
         scope=Scope.PRODUCE,
         body=SubmitJob,
-        takes_key=True,
+        max_key=MAX_NAME,
         max_bytes=_one_job,
         status=202,
         answer=JobReceipt,
@@ -52,7 +62,7 @@ ROUTES = (
         view=submitting.many,
         scope=Scope.PRODUCE,
         body=SubmitJobs,
-        takes_key=True,
+        max_key=submitting.MAX_PREFIX,
         max_bytes=lambda: settings().api_max_bulk_bytes,
         answer=Results,
     ),
@@ -128,7 +138,7 @@ ROUTES = (
         name="place",
         view=orders.place,
         body=NewOrder,
-        takes_key=True,
+        max_key=MAX_NAME,
         status=202,
         answer=PlacedOrder,
         headers=LOCATION,

@@ -8,11 +8,14 @@ from flask import Response, abort, jsonify, url_for
 from pydantic import ValidationError
 
 from celadon import Receipt, Submission, submit, submit_many
+from celadon.bulk import MAX_JOBS
 from celadon.errors import CeladonError, InvalidOption
 from services.orders.errors import InvalidOrder, Problem
 from web.api.asked import idempotency_key, misfits
-from web.api.models import SubmitJob, SubmitJobs
+from web.api.models import MAX_NAME, SubmitJob, SubmitJobs
 from web.problems import invalid, of_error
+
+MAX_PREFIX = MAX_NAME - len(f":{MAX_JOBS - 1}")  # Of a bulk's Idempotency-Key: its jobs' keys are longer.
 
 
 def one(body: SubmitJob) -> Response:
@@ -50,7 +53,7 @@ def many(body: SubmitJobs) -> Response:
     is accepted, all in one transaction, whatever the others are. A bulk waits for no worker and runs nothing inline.
     With the header `Idempotency-Key: K`, job number n without a key of its own gets the key `K:n`.
     """
-    prefix = idempotency_key()
+    prefix = idempotency_key(MAX_PREFIX)
     results: list[dict[str, Any]] = []
     wanted: dict[int, Submission] = {}
     for index, given in enumerate(body.jobs):

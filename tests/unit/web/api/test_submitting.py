@@ -78,6 +78,16 @@ def test_a_key_used_for_another_payload_is_refused_with_the_job_that_has_it(prog
     assert answer.json["job_id"] == first["job_id"]
 
 
+def test_a_key_of_one_tenant_gives_its_job_to_no_other(program: Client) -> None:
+    first = submitted(program, key="k-1", tenant="acme")
+
+    for other in ("emca", None):
+        answer = program.post("/api/jobs", json=body(key="k-1", tenant=other))
+        assert (answer.status_code, answer.json["type"]) == (422, "urn:celadon:problem:request-key-reused")
+    again = submitted(program, key="k-1", tenant="acme")
+    assert (again["outcome"], again["job_id"]) == ("duplicate", first["job_id"])
+
+
 def test_two_keys_that_differ_are_refused(program: Client) -> None:
     answer = program.post("/api/jobs", json=body(key="a"), headers={"Idempotency-Key": "b"})
 
@@ -245,6 +255,15 @@ def test_one_header_names_all_items_that_name_themselves_not(program: Client) ->
     assert ids[0] == ids[1]
     assert submit(JOB, {"order_id": "o-1"}, key="K:2").job_id == ids[0][2]
     assert submit(JOB, {"order_id": "o-1"}, key="own").job_id == ids[0][1]
+
+
+def test_a_header_that_leaves_no_room_for_the_number_of_an_item_is_refused(program: Client) -> None:
+    def post(most: int) -> Any:
+        items = [body() for _ in range(1000)]
+        return program.post("/api/jobs/bulk", json={"jobs": items}, headers={"Idempotency-Key": "k" * most})
+
+    assert (post(197).status_code, stored()) == (400, 0)
+    assert (post(196).json["accepted"], stored()) == (1000, 1000)
 
 
 @pytest.mark.parametrize("jobs_given", [[], [body()] * 1001, {}, None, "x"])
