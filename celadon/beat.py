@@ -70,7 +70,6 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
             log.warning("scheduler.ledger_away", error=str(error))
         except Exception:
             log.exception("scheduler.failed")
-        heartbeat.touch()
         return 0.0 if more else settings().tick_s
 
     def _be_present(self) -> None:
@@ -166,6 +165,7 @@ def run() -> None:
     """`celadon beat`: run until told to stop."""
     logs.configure()
     heartbeat.begin()
+    heartbeat.keep()
     sentry.start("beat")
     serving.start("beat", readings.LEDGER)
     load()
