@@ -178,7 +178,8 @@ def _tag(scope: Any, claim: Claim) -> None:
         ("engine", claim.engine),
     ):
         scope.set_tag(name, value)
-    scope.set_transaction_name(claim.name, source="task")
+    if claim.engine != "inline":  # Else it happened in the request, whose name it keeps.
+        scope.set_transaction_name(claim.name, source="task")
 
 
 def _judge(scope: Any, final: bool) -> None:
