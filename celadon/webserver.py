@@ -6,6 +6,7 @@ The master makes the folder in which its processes count, and serves it for all 
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,13 @@ class Logs(Logger):  # type: ignore[misc]
         for logger in (self.error_log, self.access_log):
             logger.handlers.clear()
             logger.propagate = True
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """What it says of a request that is none, it says with the client's address, headers or query: that is not."""
+        if msg.startswith("Invalid request from "):
+            cause = sys.exc_info()[0]
+            msg, args = "Invalid request: %s", (cause.__name__ if cause else "unknown",)
+        super().warning(msg, *args, **kwargs)
 
 
 logger_class = Logs

@@ -29,7 +29,7 @@ def begin() -> None:
     g.began = time.monotonic()
     given = request.headers.get(HEADER, "")
     g.request_id = given if SANE.fullmatch(given) else uuid4().hex
-    structlog.contextvars.clear_contextvars()  # The thread may have answered another one before.
+    structlog.contextvars.clear_contextvars()  # The one before may have been left without a word.
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
@@ -43,6 +43,7 @@ def end(response: Response) -> Response:
 def _told(method: str, route: str, status: int, began: float, request_id: str) -> None:
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         telemetry.answered(method, route, status, time.monotonic() - began)
+    structlog.contextvars.clear_contextvars()  # What the thread says of its next client is not this one's.
 
 
 def _method() -> str:
