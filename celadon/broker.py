@@ -58,7 +58,7 @@ class Circuit:
             if self._open:
                 return
             self._open, self.reason = True, reason
-        telemetry.circuit(is_open=True, reason=reason)
+            telemetry.circuit(is_open=True, reason=reason)  # In here, so that what is told last is so.
         threading.Thread(target=self._ask, name="celadon-broker-probe", daemon=True).start()
 
     def _ask(self) -> None:
@@ -70,7 +70,7 @@ class Circuit:
             pause = min(pause * 2, PROBE_LAST_S)
         with self._lock:
             self._open, self.reason = False, ""
-        telemetry.circuit(is_open=False)
+            telemetry.circuit(is_open=False)
 
 
 circuit = Circuit()
