@@ -23,34 +23,32 @@ MOST_MIN = 28 * 24 * 60  # Longest run that it can wait for.
 
 
 def begun(job_id: str, schedule: str | None) -> None:
-    """A run of the job begins. Raises LedgerUnavailable."""
-    _check_in(job_id, schedule, "in_progress")
+    """A run of the job begins. Sentry learns what it has to know of the schedule. Raises LedgerUnavailable."""
+    if schedule is None or not sentry.is_on():
+        return
+    row = schedules.find(schedule)
+    config = monitor(row.spec, row.job, row.queue) if row is not None else None
+    if config is not None:
+        _check_in(job_id, schedule, "in_progress", monitor_config=config)
 
 
 def ended(job_id: str, schedule: str | None, state: State, seconds: float | None = None) -> None:
     """A run has ended, and the job is in `state` now: one that is to be tried again goes on being in progress.
 
-    Raises LedgerUnavailable.
+    The ledger is not asked: Sentry drops what closes a check-in of a monitor that it does not know.
     """
-    if state in FINAL:
-        _check_in(job_id, schedule, "ok" if state == State.SUCCEEDED else "error", seconds)
+    if schedule is not None and sentry.is_on() and state in FINAL:
+        _check_in(job_id, schedule, "ok" if state == State.SUCCEEDED else "error", duration=seconds)
 
 
-def _check_in(job_id: str, schedule: str | None, status: str, seconds: float | None = None) -> None:
-    if schedule is None or not sentry.is_on():
-        return
-    row = schedules.find(schedule)
-    config = monitor(row.spec, row.job) if row is not None else None
-    if config is None:
-        return
+def _check_in(job_id: str, schedule: str, status: str, **more: Any) -> None:
     from sentry_sdk.crons import capture_checkin
 
     capture_checkin(
         monitor_slug=slug(schedule),
         check_in_id=UUID(job_id).hex,  # The same for all its runs, whichever process tells.
         status=status,
-        duration=seconds,
-        monitor_config=config,
+        **more,
     )
 
 
@@ -59,8 +57,11 @@ def slug(schedule: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", schedule.lower()).strip("-")[:SLUG]
 
 
-def monitor(rule: Mapping[str, Any], job: str) -> Any:
-    """What Sentry has to know to miss a run; None for an interval that it can't keep."""
+def monitor(rule: Mapping[str, Any], job: str, queue: str | None = None) -> Any:
+    """What Sentry has to know to miss a run; None for an interval that it can't keep.
+
+    queue: the schedule's own; None: that of the job.
+    """
     if "crontab" in rule:
         fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
         every: dict[str, Any] = {"type": "crontab", "value": " ".join(rule["crontab"][field] for field in fields)}
@@ -69,12 +70,12 @@ def monitor(rule: Mapping[str, Any], job: str) -> Any:
         if unit is None:
             return None
         every = {"type": "interval", "value": int(rule["every_s"] // length), "unit": unit}
-    return {"schedule": every, "timezone": "UTC", "max_runtime": _max_runtime_min(job)}
+    return {"schedule": every, "timezone": "UTC", "max_runtime": _max_runtime_min(job, queue)}
 
 
-def _max_runtime_min(job: str) -> int:
+def _max_runtime_min(job: str, queue: str | None) -> int:
     """From one check-in to the next: the longest run, and the longest wait for another try."""
     definition = registry.get(job)
-    lane = lane_of(definition.queue_of(delayed=True))
+    lane = lane_of(queue or definition.queue_of(delayed=True))
     longest_s = definition.timeout.total_seconds() if definition.timeout else lane.timeout_s
     return min(MOST_MIN, math.ceil((longest_s + definition.backoff_cap.total_seconds()) / 60))

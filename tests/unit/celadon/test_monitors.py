@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from celery.schedules import crontab
 
-from celadon import monitors
+from celadon import monitors, sentry
 from celadon.due import rule_of
+from celadon.ids import new_id
+from celadon.states import State
+from tests.contract.pointed import pointed
 
 JOB = "unit.deferred"  # On data_sync, whose jobs may take four hours.
 
@@ -50,3 +53,23 @@ def test_a_rule_is_told_in_sentrys_words(given: Any, schedule: dict[str, Any]) -
 @pytest.mark.parametrize("given", [1, 90, 3661.5])
 def test_an_interval_that_sentry_can_not_keep_is_no_monitor(given: float) -> None:
     assert monitors.monitor(rule_of("unit", given), JOB) is None
+
+
+@pytest.mark.parametrize(("queue", "longest_min"), [(None, 5 * 60), ("default", 65)])
+def test_a_run_may_take_as_long_as_the_lane_of_the_schedules_own_queue_allows(
+    queue: str | None, longest_min: int
+) -> None:
+    assert monitors.monitor(rule_of("unit", 60), JOB, queue)["max_runtime"] == longest_min
+
+
+def test_a_job_checks_out_though_the_ledger_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr("sentry_sdk.crons.capture_checkin", lambda **facts: told.append(facts))
+    monkeypatch.setattr(sentry, "_process", "worker")
+
+    with pointed(ledger_url="sqlite:////no/such/folder/x.db"):
+        monitors.ended(new_id(), "Nightly", State.QUEUED, 1.5)
+        monitors.ended(new_id(), "Nightly", State.DEAD, 2.5)
+
+    (closing,) = told
+    assert (closing["monitor_slug"], closing["status"], closing["duration"]) == ("nightly", "error", 2.5)
