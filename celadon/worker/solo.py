@@ -198,7 +198,6 @@ def _give_back() -> None:
             claims.give_back(run.claim)
         except (LostClaim, LedgerUnavailable):
             continue
-    sentry.flush()
     os._exit(0)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,10 +15,9 @@ from tests.conftest import need
 from tests.eventually import eventually
 from tests.ledgers import Ledgers
 from tests.live.watchedconfig import WORD
-from tests.live.watching import KEY, PROCESSES, Watched
+from tests.live.watching import BEATING, KEY, PROCESSES, Watched
 from tests.servers import RedisServer, SentrySink
 
-BEATING = ("default", "data_sync", "beat")  # The web is asked over HTTP.
 CONFIG = "tests.live.watchedconfig"
 NIGHTLY = "watched-nightly"  # The slug of the schedule.
 
@@ -42,8 +43,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory, ledgers: Ledgers) -> Itera
 
 
 def test_every_attempt_is_counted_once_whichever_process_ran_it(watched: Watched) -> None:
-    watched.write("INSERT INTO switches (kind, name, paused, use_broker) VALUES ('job', 'watched.fails', true, true)")
+    for job in ("watched.fails", "watched.sync.slow"):
+        watched.write(f"INSERT INTO switches (kind, name, paused, use_broker) VALUES ('job', '{job}', true, true)")
     alone = [watched.submit("watched.fails", f"alone-{number}") for number in range(2)]
+    late = watched.submit("watched.sync.slow", "late")
     # In quarantine: each attempt runs in a process of its own.
     watched.write("UPDATE jobs SET quarantine = true WHERE state = 'waiting'")
     watched.write("DELETE FROM switches")
@@ -58,6 +61,7 @@ def test_every_attempt_is_counted_once_whichever_process_ran_it(watched: Watched
         return {event["tags"]["worker"] for job_id in alone for event in watched.sentry.events(job_id=job_id)}
 
     eventually("four processes have told", lambda: len(ran_alone()) == 4)
+    eventually("one told that it was late before it ended itself", lambda: watched.sentry.events(job_id=late))
     for process, job in (
         ("default", "watched.works"),
         ("default", "watched.fails"),
@@ -71,7 +75,7 @@ def test_every_attempt_is_counted_once_whichever_process_ran_it(watched: Watched
         ran = sum(number for outcome, number in outcomes.items() if outcome != "crashed")
         assert watched.value(process, "celadon_run_seconds_count", name=job) == ran
     # Files for the processes that lived at once, not for those that ever lived.
-    assert len(list(watched.folder.glob("celadon-metrics-*/counter_*.db"))) <= 10
+    assert len(list(watched.folder.glob("celadon-metrics-*/counter_*.db"))) <= 13
 
 
 def test_submissions_and_requests_are_counted_over_all_processes_of_the_web(watched: Watched) -> None:
@@ -118,6 +122,25 @@ def test_a_failed_job_is_told_to_sentry_with_its_tags(watched: Watched, job: str
     ]
 
 
+def test_a_job_that_fails_inline_is_told_by_the_request_which_keeps_its_name(watched: Watched) -> None:
+    watched.write(
+        "INSERT INTO switches (kind, name, paused, use_broker) VALUES ('job', 'watched.inline', false, false)"
+    )
+
+    def told() -> list[dict[str, Any]]:
+        watched.submit("watched.inline", "inline")  # The web hears of the switch a moment later.
+        return watched.sentry.events(job="watched.inline", engine="inline")
+
+    event = eventually("it is told", told)[0]
+    assert event["transaction"] == "/api/submits"
+    (trace,) = eventually("the request is traced", lambda: traces(watched, event["contexts"]["trace"]["trace_id"]))
+    assert trace["transaction"] == "/api/submits"
+
+
+def traces(watched: Watched, trace_id: str) -> list[dict[str, Any]]:
+    return [trace for trace in watched.sentry.traces() if trace["contexts"]["trace"]["trace_id"] == trace_id]
+
+
 def test_a_schedule_is_a_monitor_that_is_in_progress_until_its_job_has_ended_for_good(watched: Watched) -> None:
     watched.write("UPDATE schedules SET next_due = '2026-01-01 00:00:00.000', last_due = '2025-01-01 00:00:00.000'")
 
@@ -162,17 +185,32 @@ def test_a_request_is_one_line_and_its_id_stands_on_the_line_of_what_it_submitte
 
 
 def test_requests_and_jobs_are_traced(watched: Watched) -> None:
-    traced = {trace["transaction"]: trace["contexts"]["trace"] for trace in watched.sentry.traces()}
+    for job in ("watched.works", "watched.sync.fails"):
+        watched.submit(job, "traced")
 
+    def told() -> dict[str, Any]:
+        return {trace["transaction"]: trace["contexts"]["trace"] for trace in watched.sentry.traces()}
+
+    names = {"/api/submits", "watched.works", "watched.sync.fails"}
+    eventually("all are traced", lambda: names <= told().keys())
+    traced = told()
     assert traced["/api/submits"]["op"] == "http.server"
     assert (traced["watched.works"]["op"], traced["watched.works"]["status"]) == ("queue.process", "ok")
     assert traced["watched.sync.fails"]["status"] == "internal_error"
 
 
 def test_what_is_in_a_payload_a_body_or_a_key_is_neither_logged_nor_sent(watched: Watched) -> None:
-    eventually("all has been told", lambda: not watched.unfinished())
-    assert watched.sentry.events(job="watched.fails")
-    assert watched.sentry.events(request_id=watched.logged("web", "request_failed")[0]["request_id"])
+    job_id = watched.submit("watched.fails", "secret")
+    headers = watched.ask("POST", f"/api/fails/{WORD}", {"word": WORD}, Cookie=f"word={WORD}")[2]
+    for broken in (f"GET /?{WORD} HTTP/9.9", f"GET / HTTP/1.1\r\nAuthorization Bearer {KEY}"):
+        with socket.create_connection(("127.0.0.1", watched.web_port)) as connection:
+            connection.sendall(f"{broken}\r\n\r\n".encode())
+            assert b"400 Bad Request" in connection.recv(1000)
+    eventually("the job is told", lambda: watched.sentry.events(job_id=job_id))
+    eventually("so is the request", lambda: watched.sentry.events(request_id=headers["X-Request-ID"]))
+    told = [json.loads(line) for line in watched.lines("web") if "Invalid request" in line]
+    assert {one["event"] for one in told} >= {"Invalid request: InvalidHTTPVersion", "Invalid request: InvalidHeader"}
+    assert not any("request_id" in one for one in told)
 
     for secret in (WORD, KEY):
         assert secret.encode() not in watched.sentry.raw
@@ -188,14 +226,15 @@ def test_every_line_of_every_process_is_json(watched: Watched) -> None:
     assert json.loads(listening)["logger"] == "gunicorn.error"
 
 
-def test_a_worker_is_alive_and_ready_though_neither_broker_nor_ledger_answers(watched: Watched) -> None:
+def test_workers_and_beat_are_alive_and_ready_though_neither_broker_nor_ledger_answers(watched: Watched) -> None:
     with watched.engine.connect() as connection:
         connection.exec_driver_sql("BEGIN EXCLUSIVE")
         watched.redis.freeze()
         try:
-            before = {lane: watched.beaten_at(lane) for lane in watched.lanes}
-            eventually("both beat", lambda: all(watched.beaten_at(lane) > then for lane, then in before.items()))
-            assert all(watched.is_ready(lane) for lane in watched.lanes)
+            before = {name: watched.beaten_at(name) for name in BEATING}
+            # Sooner than anything that waits for the ledger gives up.
+            eventually("all beat", lambda: all(watched.beaten_at(name) > then for name, then in before.items()), 8)
+            assert all(watched.is_ready(name) for name in BEATING)
         finally:
             watched.redis.thaw()
             connection.exec_driver_sql("ROLLBACK")
@@ -213,8 +252,9 @@ def test_a_process_that_stops_is_not_ready_from_the_signal_on_and_leaves_no_file
     for name, process in watched.others.items():
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0, name
-    for lane in watched.lanes.values():
-        assert lane.stop() == 0
+    lanes = watched.lanes.values()
+    eventually("the workers have ended", lambda: all(lane.container.status != "running" for lane in lanes))
+    assert [lane.stop() for lane in lanes] == [0, 0]  # No second signal, at which Celery would leave at once.
 
     assert not any(watched.is_ready(name) for name in BEATING)
     assert list(watched.folder.glob("celadon-metrics-*")) == []

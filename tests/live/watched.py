@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from celadon import Steps, job, submit
+from celadon import Permanent, Steps, job, submit
 from tests.live.jobs import GATES, SOON, die
 
 
@@ -47,6 +47,11 @@ def nightly(name: str, word: str) -> None:
     GATES.reach(name)
     if len(GATES.reached(name)) < 2:
         raise RuntimeError("the first try fails")
+
+
+@job("watched.inline", queue="default", fallback="inline", **SOON)
+def inline(name: str, word: str) -> None:
+    raise Permanent("no luck")
 
 
 def fail(word: str, steps: Steps) -> None:

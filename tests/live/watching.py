@@ -23,6 +23,7 @@ from tests.servers import SentrySink
 from tests.servers.process import celadon, free_port, kill_group, spawn
 
 PROCESSES = ("default", "data_sync", "beat", "web")
+BEATING = ("default", "data_sync", "beat")  # The web is asked over HTTP.
 KEY = "cel_a-key-that-nobody-may-read"
 
 
@@ -43,7 +44,8 @@ class Watched(Platform):
         self._spawn("beat")
         self._spawn("web", **web)
         Workers(*self.lanes.values()).start()
-        eventually("Beat is ready", lambda: self.is_ready("beat"), within=30)
+        # Sooner a worker has no handler for a signal yet.
+        eventually("all are ready", lambda: all(map(self.is_ready, BEATING)), within=30)
         eventually("the web answers", lambda: self.ask("GET", "/api/there")[0], within=30)
 
     def _spawn(self, name: str, **more: str) -> None:

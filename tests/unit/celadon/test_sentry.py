@@ -91,6 +91,32 @@ def test_what_is_logged_as_an_error_is_told_by_a_process_and_its_forks() -> None
     assert SECRET.encode() not in sink.raw
 
 
+ENDS = f"""
+import os
+{START}
+from celery import signals
+from celadon.queues import lane
+from celadon.worker import post, steps
+post.take(lane("data_sync"))
+steps.prepare()
+logs.get("unit.ours").error("unit.last")
+signals.worker_process_shutdown.send(sender=None)
+os._exit(0)
+"""
+
+
+def test_a_child_of_a_pool_tells_what_it_has_to_before_it_ends() -> None:
+    sink = SentrySink()
+    sink.start()
+    try:
+        done = run(ENDS, sink.dsn)
+        assert done.returncode == 0, done.stderr
+    finally:
+        sink.stop()
+
+    assert [event["message"] for event in sink.events()] == ["unit.last"]
+
+
 def test_an_event_loses_its_request_and_keeps_what_the_application_itself_told() -> None:
     told = {"message": "m", "extra": {"own": "word"}}
 
