@@ -2,6 +2,10 @@
 
 Policy: who asks is refused after LEDGER_TIMEOUT_S (0.8 s). Once it is known to be away, one thread at a time goes on
 asking and all others are refused at once, so that a crowd of clients is answered as soon as a single one.
+
+Not covered: a database that begins to hang when a request has been let through. Submitting jobs, waiting for one and
+watching one have limits of their own; all else is bounded by the driver's time-outs alone, which may hold the
+request's thread for some ten seconds.
 """
 
 from __future__ import annotations

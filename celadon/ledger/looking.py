@@ -8,10 +8,12 @@ from typing import Any
 from sqlalchemy import select
 
 from celadon import drain
+from celadon.deadline import within
 from celadon.jobs import AttemptView, JobView
 from celadon.ledger import marks
 from celadon.ledger.db import reading
 from celadon.ledger.tables import attempts, jobs, steps
+from celadon.settings import settings
 from celadon.states import FINAL, Outcome, State
 
 _FIELDS = (
@@ -82,13 +84,14 @@ def state_of(job_id: str) -> State | None:
 def wait(job_id: str, seconds: float) -> JobView | None:
     """The job once it is final, or as it is after `seconds`, or when this process is stopping. None: no such job.
 
-    Raises LedgerUnavailable.
+    Raises LedgerUnavailable; for one that hangs, within LEDGER_TIMEOUT_S.
     """
+    patience = settings().ledger_timeout_s
     deadline = time.monotonic() + seconds
     pause = 0.02
     while True:
-        state = state_of(job_id)
+        state = within(patience, lambda _: state_of(job_id), job_id=job_id)
         if state is None or state in FINAL or time.monotonic() >= deadline or drain.draining():
-            return find(job_id)
+            return within(patience, lambda _: find(job_id), job_id=job_id)
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 1.5, 0.5)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from threading import Event
 
 import pytest
 from sqlalchemy import text
 
-from celadon import Submitted, cancel, find, list_jobs, replay, run_now, submit, wait
+from celadon import Submitted, bulk, cancel, deadline, find, list_jobs, replay, run_now, submit, wait
 from celadon.bulk import Submission, submit_many
 from celadon.errors import CeladonError, LedgerUnavailable
 from celadon.ledger import apikeys, claims, moving, presence, recovery, retention, schedules, sending, switches
@@ -53,6 +55,12 @@ def refused() -> tuple[LedgerUnavailable, float]:
     return refusal.value, time.monotonic() - began
 
 
+def settle() -> None:
+    """Wait until what was given up has come to its end."""
+    deadline._executor().shutdown()
+    deadline.reset()
+
+
 def accepted() -> bool:
     try:
         return submit(deferred.name, {"order_id": "2"}).outcome == Submitted.DEFERRED
@@ -75,15 +83,20 @@ def test_submit_refuses_within_a_second_while_the_database_is_down_and_goes_on_w
     assert count(jobs) == 2
 
 
-def test_submit_refuses_within_a_second_while_the_database_is_frozen(postgres):
+def test_submit_and_wait_refuse_within_a_second_while_the_database_is_frozen(postgres):
     postgres.freeze()
     try:
         # More of them than there are connections: none waits for those who wait already.
         answers = race(12, lambda _: refused())
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable):
+            wait("x", 30)
+        waited_s = time.monotonic() - began
     finally:
         postgres.thaw()
 
     assert max(seconds for _, seconds in answers) < BOUND_S
+    assert waited_s < BOUND_S
     eventually("submissions are accepted again", accepted)
     assert "nothing was accepted, unless job" in str(answers[0][0])
 
@@ -95,9 +108,30 @@ def test_submit_refuses_within_a_second_while_another_process_holds_the_lock_of_
 
         assert max(seconds for _, seconds in errors) < BOUND_S
         # The lock is free again, and the given-up submissions do not come through late.
+        settle()
         assert accepted()
         assert count(jobs) == 1
         assert [find(error.job_id) for error, _ in errors] == [None, None]
+
+
+@pytest.mark.parametrize("hurry", [True, False], ids=["before its first insert", "during its last"])
+def test_a_bulk_that_was_given_up_does_not_come_through_late(hurry, ledgers, monkeypatch):
+    insert, given_up, inserted = bulk.insert_job, Event(), []
+
+    def late(connection, new):
+        inserted.append(new)
+        if not hurry and len(inserted) == 2:
+            given_up.wait()
+        return insert(connection, new)
+
+    monkeypatch.setattr(bulk, "insert_job", late)
+    with pointed(ledger_url=ledgers.fresh("sqlite"), use_broker="false", ledger_timeout_s="0.1"):
+        with begin() if hurry else nullcontext(), pytest.raises(LedgerUnavailable):
+            submit_many([Submission(name=deferred.name, payload={"order_id": "1"})] * 2)
+        given_up.set()
+        settle()
+
+        assert (len(inserted), count(jobs)) == (0 if hurry else 2, 0)
 
 
 ASKING: dict[str, Callable[[], object]] = {

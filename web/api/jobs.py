@@ -9,9 +9,11 @@ from flask import Response, jsonify, request
 from werkzeug.routing import BaseConverter, ValidationError
 
 from celadon import JobView, find, list_jobs, wait
+from celadon.deadline import within
 from celadon.errors import UnknownJobId
 from celadon.ledger import apikeys
 from celadon.ledger.apikeys import Scope
+from celadon.settings import settings
 from web.api import callers
 from web.api.models import JobQuery, ListQuery
 from web.streams import Over, holders, stream
@@ -89,7 +91,9 @@ def events(job_id: str) -> Response:
     def look() -> tuple[dict[str, Any], bool]:
         if apikeys.verify(key) is None:
             raise Over  # Revoked meanwhile.
-        job = known(job_id, find(job_id))
+        # A ledger that hangs ends the stream, for it holds a thread.
+        found = within(settings().ledger_timeout_s, lambda _: find(job_id), job_id="")
+        job = known(job_id, found)
         return job.as_dict(), job.finished
 
     return stream(look)

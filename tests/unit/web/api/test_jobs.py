@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from threading import Event
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from celadon import cancel, find
+import web.api.jobs
+from celadon import JobView, cancel, find
 from celadon.ledger import apikeys
 from celadon.ledger.apikeys import Scope
+from celadon.settings import settings
 from tests.contract.given import a_job_that_is
 from tests.unit.web.api.given import JOB, fields, later
-from tests.unit.web.conftest import Client, wish, with_key
+from tests.unit.web.conftest import Client, Configure, wish, with_key
 from web import streams
 
 
@@ -64,6 +67,21 @@ def test_who_can_not_wait_because_too_many_do_is_answered_at_once(
 
     assert program.get(f"/api/jobs/{later()}?wait=30").json["state"] == "scheduled"
     assert time.monotonic() - began < 5
+
+
+def test_nobody_waits_longer_than_a_proxy_would(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web.api.jobs, "MAX_WAIT_S", 0.1)
+    began = time.monotonic()
+
+    assert program.get(f"/api/jobs/{later()}?wait=60").json["state"] == "scheduled"
+    assert time.monotonic() - began < 5
+
+
+def test_who_has_waited_leaves_room_for_others(program: Client, done: str) -> None:
+    for _ in range(settings().web_threads):
+        program.get(f"/api/jobs/{done}?wait=1")
+
+    assert program.get(f"/api/jobs/{done}/events").status_code == 200
 
 
 @pytest.mark.parametrize("wait", ["", "soon", "-1", "nan", "inf"])
@@ -189,6 +207,28 @@ def test_a_stream_ends_when_its_key_is_revoked(app: Flask, monkeypatch: pytest.M
         apikeys.revoke(apikeys.every()[-1].id)
 
         assert list(parts) == []
+
+
+def test_a_stream_ends_when_the_ledger_hangs(
+    program: Client, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, over = Event(), Event()
+
+    def hanging(job_id: str) -> JobView | None:
+        if hangs.is_set():
+            over.wait(5)
+            raise TimeoutError("it hung for longer than a stream may")
+        return find(job_id)
+
+    monkeypatch.setattr(web.api.jobs, "find", hanging)
+    with program.get(f"/api/jobs/{later()}/events", buffered=False) as answer:
+        parts = iter(answer.response)
+        next(parts), next(parts)
+        configure(ledger_timeout_s=0.1)
+        hangs.set()
+
+        assert list(parts) == []
+    over.set()
 
 
 def test_a_job_of_any_state_can_be_told(program: Client) -> None:
