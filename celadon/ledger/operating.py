@@ -97,11 +97,12 @@ def _make_due(job_id: str, when: Any, actor: str, action: str) -> datetime:
         row = _locked(connection, job_id)
         if row.state != State.SCHEDULED:
             raise NotAllowed(f"Job {job_id} is {row.state}; only a scheduled job can be made due at another time")
+        # Whichever job of the scope began the sleep: who is due as it ends is asleep in it.
         asleep = connection.execute(
             select(steps.c.name, steps.c.wake_at).where(
                 steps.c.scope == (row.scope or job_id),
-                steps.c.job_id == job_id,
                 steps.c.state == "asleep",
+                steps.c.wake_at == row.run_at,
                 steps.c.wake_at > at(),
             )
         ).first()
@@ -118,9 +119,9 @@ def _make_due(job_id: str, when: Any, actor: str, action: str) -> datetime:
 
 
 def _locked(connection: Connection, job_id: str) -> Any:
-    """The job's state and scope, locked until the transaction ends. Raises UnknownJobId."""
+    """The job's state, scope and time, locked until the transaction ends. Raises UnknownJobId."""
     row = connection.execute(
-        select(jobs.c.state, jobs.c.scope).where(jobs.c.id == job_id).with_for_update()
+        select(jobs.c.state, jobs.c.scope, jobs.c.run_at).where(jobs.c.id == job_id).with_for_update()
     ).one_or_none()
     if row is None:
         raise UnknownJobId(f"There is no job {job_id!r}", job_id=job_id)

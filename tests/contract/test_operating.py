@@ -129,6 +129,19 @@ def test_a_replay_forgives_crashes_quarantine_and_an_old_request_to_cancel():
     assert (kept.crashes, kept.quarantine, kept.cancel_requested) == (0, False, False)
 
 
+def test_a_replayed_job_is_not_cancelled_for_a_request_that_came_too_late_and_does_not_expire():
+    claim = a_claim(expires_in_s=60.0)
+    cancel(claim.job_id)
+    claims.fail(claim, FAILURE, retry_in_s=None, alert_after=3)
+    dead = row(claim.job_id)
+
+    replay(claim.job_id)
+
+    kept = row(claim.job_id)
+    assert (dead.state, dead.cancel_requested) == (State.DEAD, True)
+    assert (kept.cancel_requested, kept.expires_at) == (False, None)
+
+
 def test_of_several_replays_at_once_one_counts():
     job_id = a_job_that_is(State.DEAD)
 
@@ -247,6 +260,23 @@ def test_a_job_asleep_in_a_step_is_left_asleep(act, scope):
 
     assert row(claim.job_id).run_at == nap.wake_at
     assert cancel(claim.job_id) == State.CANCELLED
+
+
+@pytest.mark.parametrize("act", [run_now, delay_it])
+def test_a_job_that_shares_its_scope_is_left_asleep_on_anothers_mark_and_not_kept_by_it(act):
+    claim = a_claim(scope="order:1")
+    nap = marks.start_sleep(claim, "cool-off", "key", 3600, LEASE_S)
+    claims.sleep(claim, nap.wake_at)
+    asleep = a_claim(scope="order:1")
+    claims.sleep(asleep, marks.start_sleep(asleep, "cool-off", "key", 5, LEASE_S).wake_at)
+    for_later = a_job(scope="order:1", state=State.SCHEDULED, delay_s=7200.0)
+
+    with pytest.raises(NotAllowed, match="sleeps in its step 'cool-off'"):
+        act(asleep.job_id)
+    act(for_later)
+
+    assert row(asleep.job_id).run_at == nap.wake_at
+    assert row(for_later).run_at < nap.wake_at
 
 
 def test_a_job_whose_sleep_is_over_is_like_any_other():
