@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -17,21 +17,29 @@ _SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]
+_UNCONFIGURED: list[Any] = [
+    structlog.stdlib.filter_by_level,
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.format_exc_info,
+    structlog.processors.KeyValueRenderer(key_order=["event"]),
+]
 
 
-# A process that sets up no logging of ours (an application that only submits) hears from us through the standard
-# library's loggers, as quietly or loudly as it has set them.
-if not structlog.is_configured():
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["event"]),
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
+class _Logger:
+    """One of ours: as structlog is configured, by us or by the application.
+
+    Where it is not (an application that only submits) we are heard through the standard library's logger of the name,
+    as quietly or loudly as the application has set it, and its own use of structlog stays as it is.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._configured = structlog.get_logger(name)
+        self._plain = structlog.wrap_logger(
+            logging.getLogger(name), processors=_UNCONFIGURED, wrapper_class=structlog.stdlib.BoundLogger
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._configured if structlog.is_configured() else self._plain, name)
 
 
 def configure() -> None:
@@ -84,5 +92,4 @@ def _instead_of_celery(**_: Any) -> None:
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
-    return logger
+    return cast(structlog.stdlib.BoundLogger, _Logger(name))

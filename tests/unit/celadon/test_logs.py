@@ -117,3 +117,19 @@ def test_a_host_applications_own_levels_are_heeded(level):
     _, err = printed(f"import logging\nlogging.basicConfig(level='{level}')\n{UNCONFIGURED}")
 
     assert ("job.started" in err) is (level == "INFO")
+
+
+def test_an_application_that_only_submits_keeps_its_own_structlog():
+    program = f"""
+import structlog
+{UNCONFIGURED}
+structlog.get_logger("host").info("from the host")
+structlog.configure(processors=[structlog.processors.JSONRenderer()])
+logs.get("celadon.test").info("job.submitted")
+"""
+    out, err = printed(program)
+
+    assert "from the host" in out
+    assert "job.late" in err
+    # What it sets up later holds for our lines too.
+    assert '{"event": "job.submitted"}' in out
