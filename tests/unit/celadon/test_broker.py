@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_closed_port_is_told_at_once_and_opens_the_circuit(closed_port):
     assert error.maybe is False
     assert took < BOUND_S
     assert broker.circuit.open
+
+
+def test_who_waited_for_a_producer_while_the_circuit_opened_does_not_try(closed_port, monkeypatch):
+    @contextmanager
+    def long_awaited() -> Iterator[None]:
+        broker.circuit.trip("meanwhile")
+        yield
+
+    monkeypatch.setattr(broker.app, "producer_or_acquire", long_awaited)
+
+    assert not_sent()[0].reason == "the broker is away (meanwhile)"
 
 
 def test_while_the_circuit_is_open_nobody_waits(closed_port):
