@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Row, Table, func, select, update
 
+from celadon import deadline
 from celadon.ids import new_id
 from celadon.jobs import Claim, Failure, NewJob
 from celadon.ledger import claims, moving
@@ -81,6 +82,12 @@ def a_job_that_is(state: State, name: str = NAME) -> str:
 def claim_as_of_now(job_id: str) -> Claim:
     """A claim that names the epoch of the row as it is, whether or not anybody holds it."""
     return replace(a_claim(), job_id=job_id, scope=job_id, epoch=row(job_id).epoch)
+
+
+def settle() -> None:
+    """Wait until what its callers gave up has come to its end."""
+    deadline._executor().shutdown()
+    deadline.reset()
 
 
 def row(job_id: str) -> Row[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 import pytest
 
@@ -21,8 +22,9 @@ from celadon.errors import (
 from celadon.ledger import claims, switches
 from celadon.ledger.db import begin
 from celadon.ledger.tables import jobs, keys
+from celadon.ledger.writing import withdraw
 from celadon.states import State
-from tests.contract.given import LEASE_S, WORKER, count, race, row
+from tests.contract.given import LEASE_S, WORKER, count, race, row, settle
 from tests.contract.jobs import RAN, anything, inline, refused
 from tests.contract.pointed import pointed
 
@@ -144,6 +146,22 @@ def test_what_can_not_be_taken_back_for_the_ledger_is_away_is_left_to_it(monkeyp
     assert (no.outcome, row(no.job_id).state) == (Submitted.DEFERRED, State.QUEUED)
     assert str(no.reason).endswith("then the ledger went away: gone")
     assert "gone" not in str(other.reason)
+
+
+def test_what_was_said_to_be_left_to_the_ledger_is_not_taken_back_late(monkeypatch):
+    given_up = Event()
+
+    def slow(connection, job_id, reason):
+        given_up.wait()
+        return withdraw(connection, job_id, reason)
+
+    monkeypatch.setattr(bulk, "withdraw", slow)
+    with pointed(ledger_timeout_s="0.5"):
+        (receipt,) = receipts(submit_many([Submission(name=refused.name, payload={"word": "x"})]))
+        given_up.set()
+        settle()
+
+    assert (receipt.outcome, row(receipt.job_id).state) == (Submitted.DEFERRED, State.QUEUED)
 
 
 def test_the_ledger_is_given_more_time_for_more_jobs():

@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 from sqlalchemy import text
 
-from celadon import Submitted, bulk, cancel, deadline, find, list_jobs, replay, run_now, submit, wait
+from celadon import Submitted, bulk, cancel, find, list_jobs, replay, run_now, submit, wait
 from celadon.bulk import Submission, submit_many
 from celadon.errors import CeladonError, LedgerUnavailable
 from celadon.ledger import apikeys, claims, moving, presence, recovery, retention, schedules, sending, switches
@@ -19,7 +19,7 @@ from celadon.ledger.migrate import migrate
 from celadon.ledger.tables import jobs
 from celadon.states import State
 from tests.conftest import need
-from tests.contract.given import LEASE_S, WORKER, a_claim, a_job, count, race
+from tests.contract.given import LEASE_S, WORKER, a_claim, a_job, count, race, settle
 from tests.contract.jobs import deferred
 from tests.contract.pointed import pointed
 from tests.eventually import eventually
@@ -53,12 +53,6 @@ def refused() -> tuple[LedgerUnavailable, float]:
     with pytest.raises(LedgerUnavailable) as refusal:
         submit(deferred.name, {"order_id": "1"})
     return refusal.value, time.monotonic() - began
-
-
-def settle() -> None:
-    """Wait until what was given up has come to its end."""
-    deadline._executor().shutdown()
-    deadline.reset()
 
 
 def accepted() -> bool:
