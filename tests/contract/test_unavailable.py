@@ -77,7 +77,7 @@ def test_submit_refuses_within_a_second_while_the_database_is_down_and_goes_on_w
     assert count(jobs) == 2
 
 
-def test_submit_and_wait_refuse_within_a_second_while_the_database_is_frozen(postgres):
+def test_submit_refuses_within_a_second_while_the_database_is_frozen(postgres):
     postgres.freeze()
     try:
         # More of them than there are connections: none waits for those who wait already.
