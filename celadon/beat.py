@@ -80,8 +80,8 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         self._present_until = time.monotonic() + settings().renew_s
 
     def close(self) -> None:
-        # Called from a signal handler, perhaps in the midst of a transaction of this very thread: no SQL here. The
-        # scheduler is taken for gone when it has not been heard of for PRESENCE_S.
+        # Called from a signal handler, perhaps in the midst of a transaction of this very thread: no SQL here, and no
+        # waiting for it. The scheduler is taken for gone when it has not been heard of for PRESENCE_S.
         heartbeat.stopping()
         self._sender.stop()
 

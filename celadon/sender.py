@@ -29,24 +29,21 @@ class Sender:
     def __init__(self) -> None:
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._not_before: dict[str, float] = {}
         self._one_more: dict[str, float] = {}
         self._next_resend = 0.0
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._loop, name="celadon-sender", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._loop, name="celadon-sender", daemon=True).start()
 
     def wake(self) -> None:
         """There is something to send."""
         self._wake.set()
 
     def stop(self) -> None:
+        """End after the turn under way, without waiting for that: it may wait for a transaction of the caller's."""
         self._stop.set()
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
 
     def _loop(self) -> None:
         while not self._stop.is_set():

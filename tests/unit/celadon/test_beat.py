@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -172,7 +173,11 @@ def test_a_scheduler_does_not_begin_with_a_schedule_that_can_not_be(declare):
         beat.LedgerScheduler(app=app.app)
 
     # Nothing was begun that would have to be stopped.
-    assert [one for one in threading.enumerate() if one.name == "celadon-sender"] == []
+    assert no_sender()
+
+
+def no_sender() -> bool:
+    return "celadon-sender" not in [one.name for one in threading.enumerate()]
 
 
 def test_a_scheduler_begins_while_the_ledger_is_away(declare):
@@ -182,6 +187,7 @@ def test_a_scheduler_begins_while_the_ledger_is_away(declare):
         made = beat.LedgerScheduler(app=app.app)
         pause_s = made.tick()
         made.close()
+        eventually("its sender has ended", no_sender)
 
     assert pause_s > 0, "it waits for the ledger, and neither ends nor spins"
 
@@ -192,6 +198,7 @@ def scheduler(declare: Any) -> Iterator[beat.LedgerScheduler]:
     made = beat.LedgerScheduler(app=app.app)
     yield made
     made.close()
+    eventually("its sender has ended", no_sender)
     eventually("its chores aside are over", lambda: not any(one.locked() for one in made._chores._aside.values()))
 
 
@@ -257,3 +264,21 @@ def test_a_scheduler_is_stopped_in_the_midst_of_a_transaction_without_a_word_to_
     with begin() as connection:
         connection.execute(update(workers).values(last_seen=at(-16)))
     assert presence.alive() == []
+
+
+def test_a_scheduler_that_stops_waits_for_no_sender_that_may_wait_for_its_transaction(scheduler, monkeypatch):
+    sending, go_on = threading.Event(), threading.Event()
+
+    def turn() -> None:
+        sending.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr(scheduler._sender, "turn", turn)
+    scheduler._sender.wake()
+    assert sending.wait(5)
+
+    began = time.monotonic()
+    scheduler.close()
+
+    assert time.monotonic() - began < 1
+    go_on.set()
