@@ -96,6 +96,12 @@ def test_lines_of_a_request_carry_its_id_and_nothing_of_the_one_before(
     assert [(line["request_id"], line.get("word")) for line in told] == [("first", None), ("second", None)]
 
 
+def test_after_a_request_its_thread_says_nothing_in_its_name(client: Client) -> None:
+    client.get("/api/products").close()
+
+    assert structlog.contextvars.get_contextvars() == {}
+
+
 def test_a_stream_is_told_when_it_is_over(app: Flask, client: Client, logged: Logged) -> None:
     @app.get("/api/streams")
     def streams() -> Response:
