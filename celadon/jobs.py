@@ -82,6 +82,19 @@ class Failure:
     cause: BaseException | None = None  # For those who watch; it is not kept.
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovered:
+    """A job whose runner is gone, as it was left."""
+
+    job_id: str
+    name: str
+    queue: str
+    schedule: str | None
+    worker: str  # Who ran it.
+    outcome: Outcome
+    state: State
+
+
 class Submitted(StrEnum):
     """What a receipt can say."""
 

@@ -20,8 +20,7 @@ from celadon.errors import CeladonError
 from celadon.settings import settings
 
 if TYPE_CHECKING:
-    from celadon.jobs import Claim, Failure
-    from celadon.ledger.recovery import Recovered
+    from celadon.jobs import Claim, Failure, Recovered
 
 FLUSH_S = 2.0  # How long a process that ends waits for what it has to tell.
 QUIET = ("sentry_sdk", "multiprocessing")  # Of a child that was killed we tell with the job that it ran.

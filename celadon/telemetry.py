@@ -9,18 +9,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec
 
 import structlog
 
 from celadon import logs, monitors, registry, sentry
 from celadon.errors import CeladonError
-from celadon.jobs import Claim, Failure, Receipt
+from celadon.jobs import Claim, Failure, Receipt, Recovered
 from celadon.metrics import declared as metrics
 from celadon.states import Outcome, State
-
-if TYPE_CHECKING:
-    from celadon.ledger.recovery import Recovered
 
 log = logs.get("celadon.jobs")
 P = ParamSpec("P")

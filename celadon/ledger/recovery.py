@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
 from celadon import telemetry
+from celadon.jobs import Recovered
 from celadon.ledger.alerts import write_alert
 from celadon.ledger.claims import NOT_HELD, QUEUED_NOW
 from celadon.ledger.db import at, begin, reading
 from celadon.ledger.tables import attempts, jobs
 from celadon.settings import settings
 from celadon.states import Outcome, State
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recovered:
-    job_id: str
-    name: str
-    queue: str
-    schedule: str | None
-    worker: str  # Who ran it.
-    outcome: Outcome
-    state: State
 
 
 def reap(*, amnesty_until: datetime | None = None, limit: int = 200) -> list[Recovered]:

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from celadon.jobs import Recovered
 from celadon.ledger import claims, recovery
 from celadon.ledger.db import at, begin, clock, reading
-from celadon.ledger.recovery import Recovered
 from celadon.ledger.tables import alerts, attempts
 from celadon.states import Outcome, State
 from tests.contract.given import (

@@ -73,7 +73,7 @@ def test_a_closed_port_is_told_at_once_and_opens_the_circuit(closed_port):
 
 def test_who_waited_for_a_producer_while_the_circuit_opened_does_not_try(closed_port, monkeypatch):
     @contextmanager
-    def long_awaited() -> Iterator[None]:
+    def long_awaited():
         broker.circuit.trip("meanwhile")
         yield
 
