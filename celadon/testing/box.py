@@ -14,7 +14,7 @@ from typing import Any
 
 from celadon import outlook, queues, registry
 from celadon.app import load
-from celadon.errors import CeladonError
+from celadon.errors import CeladonError, Refused
 from celadon.jobs import JobView, NewJob, Receipt, Submitted
 from celadon.ledger import db, moving
 from celadon.ledger.looking import find
@@ -145,9 +145,10 @@ class Sandbox:
         self._run(new.id)
         return receipt.settle(Submitted.PICKED_UP, by=WORKER, after_ms=after_ms)
 
-    def _deliver_many(self, jobs: Mapping[int, Any], _results: object, began: float) -> None:
+    def _deliver_many(self, jobs: Mapping[int, Any], began: float) -> dict[str, Refused]:
         for job in jobs.values():
             self._deliver(job.new, job.definition, State.QUEUED, False, job.receipt, began)
+        return {}  # Nothing is refused here.
 
 
 @contextmanager

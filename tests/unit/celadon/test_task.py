@@ -47,7 +47,7 @@ def test_options_of_submit_may_be_given_too():
     result = deferred.apply_async(key="k", priority=3, tenant="acme")
 
     assert (row(result.id).priority, row(result.id).tenant) == (3, "acme")
-    assert deferred.apply_async(key="k").id == result.id
+    assert deferred.apply_async(key="k", tenant="acme").id == result.id
 
 
 @pytest.mark.parametrize(
