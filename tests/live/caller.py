@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 import time
@@ -63,6 +64,13 @@ class Caller:
         payload = {"name": name, **options.pop("payload", {})}
         receipt: dict[str, Any] = self.ask("submit", job, payload, **options)
         return receipt
+
+    def ports(self) -> set[int]:
+        """The TCP ports that its connections go out from."""
+        here = Path(f"/proc/{self._process.pid}")
+        sockets = {os.readlink(file).removeprefix("socket:[").rstrip("]") for file in (here / "fd").iterdir()}
+        lines = [line.split() for line in (here / "net/tcp").read_text().splitlines()[1:]]
+        return {int(line[1].partition(":")[2], 16) for line in lines if line[9] in sockets}
 
     def stop(self) -> None:
         self._process.kill()

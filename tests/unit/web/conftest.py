@@ -15,7 +15,7 @@ from celadon.settings import settings
 from services.orders.model import Product
 from tests.ledgers import Ledgers
 from tests.servers import MailSink, RedisServer
-from web import create_app
+from web import create_app, streams
 
 Configure = Callable[..., None]
 Client = Any  # Flask's test client, whose answers are typed as if their JSON could be missing.
@@ -51,6 +51,7 @@ def _forget() -> None:
 
 @pytest.fixture
 def app(configure: Configure, ledgers: Ledgers, kind: str, redis_server: RedisServer, mail_sink: MailSink) -> Flask:
+    streams.holders.cache_clear()  # A stream of another test may not have been read to its end.
     configure(
         ledger_url=ledgers.fresh(kind),
         broker_url=redis_server.url,
