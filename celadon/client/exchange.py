@@ -73,9 +73,9 @@ def retry_after_s(value: str) -> float | None:
     """The seconds that a `Retry-After` asks for, given as a number or as a date; None: it asks for nothing."""
     try:
         return max(0.0, float(int(value)))
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, OverflowError, TypeError):
         return None

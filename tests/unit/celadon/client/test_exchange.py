@@ -205,7 +205,18 @@ def test_a_refusal_does_not(outcome):
     assert not errors.of(outcome).in_doubt
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("0", 0), ("12", 12), ("-3", 0), ("soon", None), ("", None)])
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("12", 12),
+        ("-3", 0),
+        ("soon", None),
+        ("", None),
+        ("9" * 400, None),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+    ],
+)
 def test_the_header_is_a_number_or_nothing(value, seconds):
     assert retry_after_s(value) == seconds
 
