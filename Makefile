@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
 CODE := $(wildcard celeryconfig.py flowerconfig.py celadon services tasks web deploy docs examples benchmarks tests)
-SUITES := $(wildcard tests/unit tests/contract tests/chart tests/live tests/browser tests/fence)
+SUITES := $(wildcard tests/unit tests/contract tests/chart tests/live tests/browser tests/guarantees tests/fence)
 SEED ?= 1
 RUNS ?= 10
 IMAGE ?= celadon:local
@@ -46,6 +46,10 @@ format: .venv/.ready-test ## format the code and mend what can be mended
 fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); goes on where it stopped
 	@.ci/servers
 	@$(PY) -m tests.fence --seed $(SEED) --runs $(RUNS)
+
+guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G8, G9, G10, G13, G16
+	@.ci/servers
+	@$(PY) -m tests.guarantees $*
 
 bench-%: .venv/.ready-test ## ours beside plain Celery in one run; NAME: submit, outage, memory, throughput
 	@.ci/servers

@@ -31,11 +31,18 @@ class Figures:
         self._values: dict[str, float] = {}
         self._missed: list[str] = []
 
-    def add(self, name: str, value: float, *, at_most: float | None = None) -> None:
-        """Keep a figure. at_most: the bar; above it the benchmark fails."""
+    def add(self, name: str, value: float, *, at_most: float | None = None, at_least: float | None = None) -> None:
+        """Keep a figure. at_most, at_least: the bar; beyond it the run fails."""
         self._values[name] = value
-        if at_most is not None and value > at_most:
+        if at_most is not None and not value <= at_most:
             self._missed.append(f"missed: {name} is {value:.4g}, the bar is at most {at_most:g}")
+        if at_least is not None and not value >= at_least:
+            self._missed.append(f"missed: {name} is {value:.4g}, the bar is at least {at_least:g}")
+
+    @property
+    def missed(self) -> list[str]:
+        """A sentence for each bar that was missed."""
+        return list(self._missed)
 
     def __getitem__(self, name: str) -> float:
         return self._values[name]

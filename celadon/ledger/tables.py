@@ -6,6 +6,7 @@ import sqlalchemy
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -43,6 +44,7 @@ jobs = Table(
     Column("run_at", Instant),  # Due time while scheduled.
     Column("send_due", Instant),  # While queued: when the broker is to be told (again). Never NULL then.
     Column("sends", Integer, nullable=False, server_default="0"),  # Times it was sent since it was queued.
+    Column("reserved_at", Instant),  # While queued: its limits keep a place for it since then. NULL: they keep none.
     Column("expires_at", Instant),  # Not claimed by then: cancelled.
     Column("created_at", Instant, nullable=False),
     Column("queued_at", Instant),
@@ -59,6 +61,7 @@ jobs = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("crashes", Integer, nullable=False, server_default="0"),  # Crashes while alone in its process.
     Column("quarantine", Boolean, nullable=False, server_default=text("false")),  # Runs alone next time.
+    Column("exclusive", Boolean, nullable=False, server_default=text("false")),  # And is then its worker's one suspect.
     Column("replays", Integer, nullable=False, server_default="0"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     # --- how it ended
@@ -101,6 +104,24 @@ jobs = Table(
         "queue",
         postgresql_where=text("state IN ('waiting', 'parked')"),
         sqlite_where=text("state IN ('waiting', 'parked')"),
+    ),
+    # For releases: who waits at a queue, a name or a tenant, in the order of a tenant's turn (celadon/ledger/limits.py).
+    *(
+        Index(
+            f"jobs_waiting_{kind}",
+            *columns,
+            text("priority DESC"),
+            "id",
+            postgresql_where=text("state = 'waiting'"),
+            sqlite_where=text("state = 'waiting'"),
+        )
+        for kind, columns in (("queue", ("queue", "tenant")), ("job", ("name", "tenant")), ("tenant", ("tenant",)))
+    ),
+    Index(
+        "jobs_reserved",
+        "reserved_at",
+        postgresql_where=text("reserved_at IS NOT NULL"),
+        sqlite_where=text("reserved_at IS NOT NULL"),
     ),
     Index(
         "jobs_expiring",
@@ -201,19 +222,47 @@ schedules = Table(
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
     Column("removed", Boolean, nullable=False, server_default=text("false")),  # No longer configured.
+    Column("reason", Text),  # Why it is not enabled.
+    Column("missed", String(8), nullable=False, server_default="latest"),  # skip | latest | all
+    Column("missed_max", Integer, nullable=False, server_default="10"),  # Of `all`: the latest so many.
+    Column("overlap", String(8), nullable=False, server_default="allow"),  # allow | skip | queue | replace
+    Column("jitter_s", Float, nullable=False, server_default="0"),
+    Column("starts_at", Instant),
+    Column("ends_at", Instant),
     Column("last_due", Instant, nullable=False),
-    Column("next_due", Instant, nullable=False, index=True),
+    Column("next_due", Instant, index=True),  # NULL: it has ended.
+    Column("last_job", ID),  # Whom it fired last.
 )
 
-# What operators turn at run time, per queue or per job name.
+# What operators turn at run time, per queue, job name or tenant.
 switches = Table(
     "switches",
     metadata,
-    Column("kind", String(8), primary_key=True),  # queue | job
+    Column("kind", String(8), primary_key=True),  # queue | job | tenant
     Column("name", NAME, primary_key=True),
     Column("paused", Boolean, nullable=False, server_default=text("false")),
+    Column("until", Instant),  # When the pause ends by itself.
     Column("use_broker", Boolean, nullable=False, server_default=text("true")),
     Column("reason", Text),
+    Column("limits", JSON),  # A list of rules (celadon/limits.py); NULL: none.
+    Column("limits_source", String(8)),  # config | api
+    Column("generation", Integer, nullable=False, server_default="0"),  # Of the configuration that set the limits.
+    Column("turn", NAME),  # The tenant that was released last.
+)
+
+# When limited jobs started, for as long as a window looks back.
+starts = Table(
+    "starts",
+    metadata,
+    Column("job_id", ID, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("queue", NAME, nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("tenant", NAME),
+    Column("at", Instant, nullable=False, index=True),
+    Index("starts_by_queue", "queue", "at"),
+    Index("starts_by_name", "name", "at"),
+    Index("starts_by_tenant", "tenant", "at"),
 )
 
 workers = Table(

@@ -1,0 +1,84 @@
+"""Limits and their starts, pauses that end, and what schedules have learnt: policies, jitter, a beginning and an end."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from celadon.ledger.db import Instant
+
+JSON = sa.JSON(none_as_null=True)
+NAME = sa.String(length=200)
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+WAITING = (("queue", ["queue", "tenant"]), ("job", ["name", "tenant"]), ("tenant", ["tenant"]))
+
+
+def upgrade() -> None:
+    # What needs the stronger lock comes first: to raise one later, with half-done transactions waiting, is a deadlock.
+    op.add_column("jobs", sa.Column("reserved_at", Instant()))
+    op.add_column("jobs", sa.Column("exclusive", sa.Boolean(), nullable=False, server_default=sa.text("false")))
+    for kind, columns in WAITING:
+        there = sa.text("state = 'waiting'")
+        order = [*columns, sa.text("priority DESC"), "id"]
+        op.create_index(f"jobs_waiting_{kind}", "jobs", order, postgresql_where=there, sqlite_where=there)
+    there = sa.text("reserved_at IS NOT NULL")
+    op.create_index("jobs_reserved", "jobs", ["reserved_at"], postgresql_where=there, sqlite_where=there)
+    op.create_table(
+        "starts",
+        sa.Column("job_id", sa.String(length=64), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("queue", NAME, nullable=False),
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("tenant", NAME, nullable=True),
+        sa.Column("at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "epoch"),
+    )
+    op.create_index("ix_starts_at", "starts", ["at"])
+    for column in ("queue", "name", "tenant"):
+        op.create_index(f"starts_by_{column}", "starts", [column, "at"])
+    for new in (
+        sa.Column("until", Instant()),
+        sa.Column("limits", JSON),
+        sa.Column("limits_source", sa.String(length=8)),
+        sa.Column("generation", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("turn", NAME),
+    ):
+        op.add_column("switches", new)
+    # SQLite can't change a column: it makes the table anew, and there are few schedules.
+    with op.batch_alter_table("schedules") as schedules:
+        for new in (
+            sa.Column("reason", sa.Text()),
+            sa.Column("missed", sa.String(length=8), nullable=False, server_default="latest"),
+            sa.Column("missed_max", sa.Integer(), nullable=False, server_default="10"),
+            sa.Column("overlap", sa.String(length=8), nullable=False, server_default="allow"),
+            sa.Column("jitter_s", sa.Float(), nullable=False, server_default="0"),
+            sa.Column("starts_at", Instant()),
+            sa.Column("ends_at", Instant()),
+            sa.Column("last_job", sa.String(length=64)),
+        ):
+            schedules.add_column(new)
+        schedules.alter_column("next_due", existing_type=Instant(), nullable=True)
+
+
+def downgrade() -> None:
+    op.execute("DELETE FROM schedules WHERE next_due IS NULL")
+    with op.batch_alter_table("schedules") as schedules:
+        schedules.alter_column("next_due", existing_type=Instant(), nullable=False)
+        for name in ("last_job", "ends_at", "starts_at", "jitter_s", "overlap", "missed_max", "missed", "reason"):
+            schedules.drop_column(name)
+    # An older version knows neither pauses of tenants nor pauses that end.
+    op.execute("DELETE FROM switches WHERE kind = 'tenant'")
+    with op.batch_alter_table("switches") as switches:
+        for name in ("turn", "generation", "limits_source", "limits", "until"):
+            switches.drop_column(name)
+    op.drop_table("starts")
+    op.drop_index("jobs_reserved", "jobs")
+    for kind, _ in WAITING:
+        op.drop_index(f"jobs_waiting_{kind}", "jobs")
+    op.drop_column("jobs", "exclusive")
+    op.drop_column("jobs", "reserved_at")
