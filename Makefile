@@ -12,7 +12,7 @@ IMAGE ?= celadon:local
 .PHONY: help setup demo up test check format fence reference pins image image-test chart wheel clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.ready ## make .venv with the command `celadon` in it (PYTHON=… chooses the interpreter)
 
@@ -47,7 +47,7 @@ fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); g
 	@.ci/servers
 	@$(PY) -m tests.fence --seed $(SEED) --runs $(RUNS)
 
-guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G8, G9, G10, G13, G16
+guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3 … G16
 	@.ci/servers
 	@$(PY) -m tests.guarantees $*
 

@@ -105,7 +105,7 @@ jobs = Table(
         postgresql_where=text("state IN ('waiting', 'parked')"),
         sqlite_where=text("state IN ('waiting', 'parked')"),
     ),
-    # For releases: who waits at a queue, a name or a tenant, in the order of a tenant's turn (celadon/ledger/limits.py).
+    # For releases (celadon/ledger/limits.py): who waits at a queue, a name or a tenant, in the order of a turn.
     *(
         Index(
             f"jobs_waiting_{kind}",

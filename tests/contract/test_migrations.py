@@ -20,7 +20,6 @@ from tests.contract.given import race
 from tests.contract.pointed import pointed
 from tests.ledgers import KINDS
 
-
 OVER_EXPRESSIONS = ("jobs_queued", "jobs_waiting_")
 
 

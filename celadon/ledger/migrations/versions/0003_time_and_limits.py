@@ -1,6 +1,8 @@
-"""Limits and their starts, pauses that end, and what schedules have learnt: policies, jitter, a beginning and an end."""
+"""Limits and their starts, pauses that end, and what schedules learn: policies, jitter, a beginning, an end."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,12 +21,13 @@ WAITING = (("queue", ["queue", "tenant"]), ("job", ["name", "tenant"]), ("tenant
 
 
 def upgrade() -> None:
+    new: sa.Column[Any]
     # What needs the stronger lock comes first: to raise one later, with half-done transactions waiting, is a deadlock.
     op.add_column("jobs", sa.Column("reserved_at", Instant()))
     op.add_column("jobs", sa.Column("exclusive", sa.Boolean(), nullable=False, server_default=sa.text("false")))
     for kind, columns in WAITING:
         there = sa.text("state = 'waiting'")
-        order = [*columns, sa.text("priority DESC"), "id"]
+        order: list[Any] = [*columns, sa.text("priority DESC"), "id"]
         op.create_index(f"jobs_waiting_{kind}", "jobs", order, postgresql_where=there, sqlite_where=there)
     there = sa.text("reserved_at IS NOT NULL")
     op.create_index("jobs_reserved", "jobs", ["reserved_at"], postgresql_where=there, sqlite_where=there)
