@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
-from web.api.jobs import JobId
+from web.api.addressed import CONVERTERS
 from web.api.routes import ROUTES, served
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
@@ -13,8 +13,11 @@ blueprint = Blueprint("api", __name__, url_prefix="/api")
 
 @blueprint.record_once
 def _converters(state: BlueprintSetupState) -> None:
-    state.app.url_map.converters["job"] = JobId
+    state.app.url_map.converters.update(CONVERTERS)
 
 
 for _route in ROUTES:
-    blueprint.add_url_rule(_route.rule, _route.name, served(_route), methods=[_route.method])
+    # A slash in a name is not one too many.
+    blueprint.add_url_rule(
+        _route.rule, _route.name, served(_route), methods=[_route.method], merge_slashes="<named:" not in _route.rule
+    )

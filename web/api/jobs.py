@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, jsonify, request
-from werkzeug.routing import BaseConverter, ValidationError
 
 from celadon import JobView, find, list_jobs, wait
 from celadon.deadline import within
@@ -19,19 +18,6 @@ from web.api.models import JobQuery, ListQuery
 from web.streams import Over, holders, stream
 
 MAX_WAIT_S = 30.0  # Below the time-outs of common proxies.
-MAX_ID = 64  # Characters; the column's width.
-
-
-class JobId(BaseConverter):
-    """A job's id in an address: what can't be one is not found, and `bulk` is where bulks go."""
-
-    regex = rf"(?!bulk$)[^/]{{1,{MAX_ID}}}"
-    part_isolating = True
-
-    def to_python(self, value: str) -> str:
-        if not value.isprintable():
-            raise ValidationError("no id of a job")
-        return value
 
 
 def every(query: ListQuery) -> Response:

@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from web.api.addressed import KINDS
 from web.api.asked import key_pattern
-from web.api.models import Problem
+from web.api.models import MAX_NAME, Problem
 from web.api.route import Route
 
 INFO = """Submit background jobs, look at them and steer them; and order from the shop.
@@ -27,6 +28,15 @@ the `job_id` that it gives."""
 
 EVENTS = "text/event-stream"
 _REF = "#/components/schemas/{model}"
+_IN_PATHS: dict[str, dict[str, Any]] = {  # By converter, see web/api/addressed.py.
+    "job": {"schema": {"type": "string", "minLength": 1}},
+    "uuid": {"schema": {"type": "string", "format": "uuid"}},
+    "kind": {"schema": {"enum": list(KINDS)}},
+    "named": {
+        "description": "Percent-encoded; slashes may be left as they are.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+    },
+}
 _SECONDS = {"description": "In how many seconds to come again.", "schema": {"type": "integer", "minimum": 1}}
 _MEANS = {
     400: "The request can't be read.",
@@ -125,8 +135,7 @@ def _event(holds: dict[str, Any]) -> dict[str, Any]:
 def _parameters(route: Route, schemas: dict[tuple[str, str], Any]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     for kind, name in re.findall(r"<(?:(\w+):)?(\w+)>", route.rule):
-        schema = {"type": "string", "format": "uuid"} if kind == "uuid" else {"type": "string", "minLength": 1}
-        made.append({"name": name, "in": "path", "required": True, "schema": schema})
+        made.append({"name": name, "in": "path", "required": True, **_IN_PATHS[kind]})
     if route.query is not None:
         for name, field in schemas[route.name, "query"]["properties"].items():
             facts = dict(field)
