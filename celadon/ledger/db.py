@@ -81,6 +81,15 @@ def _at_sqlite(element: at, compiler: Any, **kw: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f', 'now', ({compiler.process(element.clauses, **kw)}) || ' seconds')"
 
 
+def by(seconds: Any = 0) -> Any:
+    """`at(seconds)`, read once for the whole statement: for a comparison that an index is to answer.
+
+    PostgreSQL asks a running clock anew for every row. No index helps then, and a look for what is due would read every
+    job that is not.
+    """
+    return select(at(seconds)).scalar_subquery()
+
+
 _lock = threading.Lock()
 _engine: Engine | None = None
 # Engines inherited over a fork. Their sockets belong to the parent: they are neither used nor closed here, only kept

@@ -11,7 +11,7 @@ from celadon import telemetry
 from celadon.jobs import Recovered
 from celadon.ledger.alerts import write_alert
 from celadon.ledger.claims import NOT_HELD, QUEUED_NOW
-from celadon.ledger.db import at, begin, reading
+from celadon.ledger.db import at, begin, by, reading
 from celadon.ledger.tables import attempts, jobs
 from celadon.settings import settings
 from celadon.states import Outcome, State
@@ -22,7 +22,7 @@ def reap(*, amnesty_until: datetime | None = None, limit: int = 200) -> list[Rec
 
     amnesty_until: leases that ran out before it were lost while the ledger was away. Nobody crashed.
     """
-    return _recover(jobs.c.lease_until < at(), witnessed=False, amnesty_until=amnesty_until, limit=limit)
+    return _recover(jobs.c.lease_until < by(), witnessed=False, amnesty_until=amnesty_until, limit=limit)
 
 
 def release_dead(worker: str) -> list[Recovered]:

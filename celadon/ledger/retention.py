@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import and_, delete, func, or_, select
 
-from celadon.ledger.db import at, begin, reading
+from celadon.ledger.db import at, begin, by, reading
 from celadon.ledger.tables import alerts, attempts, audit, jobs, keys, steps
 from celadon.states import State
 
@@ -29,7 +29,7 @@ def prune(
     """
     done = and_(jobs.c.name == name, jobs.c.state.in_(KEPT_STATES))
     newest = [jobs.c.finished_at.desc(), jobs.c.id.desc()]
-    too_many = [jobs.c.finished_at < at(-keep_for.total_seconds())]
+    too_many = [jobs.c.finished_at < by(-keep_for.total_seconds())]
     with reading() as connection:
         first = connection.execute(
             select(jobs.c.finished_at, jobs.c.id).where(done).order_by(*newest).offset(keep).limit(1)
@@ -53,7 +53,7 @@ def prune(
                 select(sizes.c.id).where(sizes.c.bytes > keep_bytes, sizes.c.rank > 1).limit(BATCH - len(gone))
             ).scalars()
         if keep_dead_for is not None and len(gone) < BATCH:
-            late = jobs.c.finished_at < at(-keep_dead_for.total_seconds())
+            late = jobs.c.finished_at < by(-keep_dead_for.total_seconds())
             dead = and_(jobs.c.name == name, jobs.c.state == State.DEAD, late)
             gone += connection.execute(select(jobs.c.id).where(dead).limit(BATCH - len(gone))).scalars()
     return _remove(gone) if gone else 0
@@ -87,7 +87,7 @@ def forget_audit(days: int = 90) -> int:
 def forget_keys(limit: int = BATCH) -> int:
     """Remove idempotency keys whose time is over."""
     with begin() as connection:
-        old = select(keys.c.scope, keys.c.key).where(keys.c.expires_at <= at()).limit(limit).subquery()
+        old = select(keys.c.scope, keys.c.key).where(keys.c.expires_at <= by()).limit(limit).subquery()
         # Said again for the row itself: a submission may be taking an expired key over at this moment.
         return int(
             connection.execute(

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, func, or_, select, update
 
-from celadon.ledger.db import at, begin, reading
+from celadon.ledger.db import at, begin, by, reading
 from celadon.ledger.tables import jobs, switches
 from celadon.settings import settings
 from celadon.states import State
@@ -55,7 +55,7 @@ def _take(which: Any, limit: int) -> list[ToSend]:
     with begin() as connection:
         due = (
             select(jobs.c.id)
-            .where(jobs.c.state == State.QUEUED, jobs.c.send_due <= at(), which, ~switched_off())
+            .where(jobs.c.state == State.QUEUED, jobs.c.send_due <= by(), which, ~switched_off())
             .order_by(jobs.c.send_due)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -84,7 +84,7 @@ def overdue_queues() -> list[str]:
     with reading() as connection:
         rows = connection.execute(
             select(jobs.c.queue)
-            .where(jobs.c.state == State.QUEUED, jobs.c.send_due <= at(), jobs.c.sends > 0)
+            .where(jobs.c.state == State.QUEUED, jobs.c.send_due <= by(), jobs.c.sends > 0)
             .distinct()
         )
         return [row.queue for row in rows]
