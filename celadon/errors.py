@@ -76,6 +76,12 @@ class UnknownApiKey(CeladonError):
     """There is no API key of that id."""
 
 
+class UnknownSchedule(CeladonError):
+    """There is no schedule of that name."""
+
+    name: str
+
+
 class NotAllowed(CeladonError):
     """The job is in a state in which this can't be done."""
 

@@ -198,7 +198,7 @@ class JobView:
         """JSON-ready, without the payload."""
         facts = asdict(self)
         del facts["payload"]
-        plain: dict[str, Any] = _plain(facts)
+        plain: dict[str, Any] = as_plain(facts)
         return plain
 
 
@@ -223,17 +223,18 @@ class JobSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = as_plain(asdict(self))
         return plain
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
+    """A value with its times as text, as JSON can hold it."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: as_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [as_plain(item) for item in value]
     return value
 
 
