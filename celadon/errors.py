@@ -46,6 +46,10 @@ class InvalidOption(CeladonError):
     option: str | None = None  # Its name, where it is one alone.
 
 
+class InvalidLimit(InvalidOption):
+    """A limit says what can't be meant."""
+
+
 class KeyConflict(CeladonError):
     """The idempotency key was used before with another payload or tenant."""
 
@@ -116,6 +120,10 @@ class LostClaim(Departure):
 
 class Interrupted(Departure):
     """The worker is stopping, or the inline run is over its budget: the job goes back to its queue."""
+
+
+class TooLate(Departure):
+    """The run came to its beginning later than the window of its limit allows: the job goes back, and waits its turn."""
 
 
 class CancelRequested(Departure):
