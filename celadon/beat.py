@@ -57,20 +57,20 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
 
     def tick(self, *_: Any, **__: Any) -> float:
         """One round of everything; returns the seconds to pause. Nothing that fails in it ends the scheduler."""
-        more = False
+        pause = settings().tick_s
         try:
             if not self._synced:
                 sync()
                 self._synced = True
             self._be_present()
             fire_due()
-            more = self._chores.tick()
+            pause = self._chores.tick()
             heartbeat.ready()
         except LedgerUnavailable as error:
             log.warning("scheduler.ledger_away", error=str(error))
         except Exception:
             log.exception("scheduler.failed")
-        return 0.0 if more else settings().tick_s
+        return pause
 
     def _be_present(self) -> None:
         if time.monotonic() < self._present_until:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from celadon import alerts, broker, logs, registry
 from celadon.errors import LedgerUnavailable
-from celadon.ledger import moving, presence, recovery, retention, sending
+from celadon.ledger import ahead, moving, presence, recovery, retention, sending
 from celadon.ledger.alerts import write_backlog_alert
 from celadon.ledger.db import clock, reading
 from celadon.metrics.readings import LEDGER
@@ -19,6 +19,7 @@ from celadon.settings import settings
 log = logs.get("celadon.scheduler")
 
 KEEP_UNDECLARED, KEEP_UNDECLARED_FOR = 1000, timedelta(days=7)  # Of jobs whose declaration is gone.
+SOON_S = 0.05  # Shortest pause before a job that is due soon: a stream of them costs a few rounds, not one each.
 COUNT_S = 15  # As often as Prometheus looks by custom.
 BACKLOG_ALERT_S = 60.0  # How long a job may wait, with the broker away, before the administrator is told.
 
@@ -62,24 +63,32 @@ class Chores:
         self._aside = {name: threading.Lock() for name in ("alerts", "prune", "count")}
         self._outage_told = False
 
-    def tick(self) -> bool:
-        """One round; whether there is more to promote at once. A chore that fails is logged and keeps no other.
+    def tick(self) -> float:
+        """One round; how many seconds there is time until the next. A chore that fails is logged and keeps no other.
 
         Raises LedgerUnavailable.
         """
-        promoted = self._every(0, "promote", moving.promote)
-        moved = promoted + self._every(0, "release", moving.release)
-        moved += self._every(0, "reap", self._reaper.tick)
-        moved += self._every(1, "unpark", self._unpark)
+        before = ahead.look()
+        promoted = self._every(0, "promote", moving.promote) if before.due else 0
+        moved = promoted
+        if before.waiting:
+            moved += self._every(0, "release", moving.release)
+        moved += self._every(settings().tick_s, "reap", self._reaper.tick)
+        if before.parked:
+            moved += self._every(1, "unpark", self._unpark)
         if moved:
             self._sender.wake()
-        self._every(1, "expire", moving.expire)
+        if before.expired:
+            self._every(1, "expire", moving.expire)
         self._every(5, "backlog", self._watch_backlog)
         self._every(1, "alerts", lambda: self._do_aside("alerts", alerts.send_due))
         self._every(10, "prune", lambda: self._do_aside("prune", prune))
         if settings().metrics_bind:
             self._every(COUNT_S, "count", lambda: self._do_aside("count", LEDGER.take))
-        return promoted >= moving.BATCH
+        if promoted >= moving.BATCH:
+            return 0.0
+        soon = settings().tick_s if before.next_due_s is None else max(SOON_S, before.next_due_s)
+        return min(soon, settings().tick_s)
 
     def _every(self, seconds: float, name: str, chore: Callable[[], int]) -> int:
         now = time.monotonic()

@@ -10,7 +10,7 @@ from sqlalchemy import Select, and_, case, or_, select, update
 from celadon.ledger import switches
 from celadon.ledger.claims import QUEUED_NOW, in_time
 from celadon.ledger.db import at, begin, by, reading
-from celadon.ledger.tables import jobs
+from celadon.ledger.tables import in_state, jobs
 from celadon.ledger.writing import paused
 from celadon.states import State
 
@@ -19,7 +19,7 @@ BATCH = 500  # Rows a statement moves: a few milliseconds' work, so that no lock
 
 def promote(limit: int = BATCH) -> int:
     """scheduled → queued for what is due, or → waiting if its queue or name is paused."""
-    due = _locked(and_(jobs.c.state == State.SCHEDULED, jobs.c.run_at <= by()), jobs.c.run_at, limit)
+    due = _locked(and_(in_state(State.SCHEDULED), jobs.c.run_at <= by()), jobs.c.run_at, limit)
     state = case((paused(), State.WAITING.value), else_=State.QUEUED.value)
     return _move(due, state=state, **QUEUED_NOW)
 
@@ -49,7 +49,7 @@ def expire(limit: int = BATCH) -> int:
     late = and_(
         jobs.c.expires_at <= by(),
         jobs.c.started_at.is_(None),
-        jobs.c.state.in_((State.SCHEDULED, State.WAITING, State.QUEUED, State.PARKED)),
+        in_state(State.SCHEDULED, State.WAITING, State.QUEUED, State.PARKED),
     )
     return _move(
         _locked(late, jobs.c.expires_at, limit),

@@ -12,7 +12,7 @@ from celadon.jobs import Recovered
 from celadon.ledger.alerts import write_alert
 from celadon.ledger.claims import NOT_HELD, QUEUED_NOW
 from celadon.ledger.db import at, begin, by, reading
-from celadon.ledger.tables import attempts, jobs
+from celadon.ledger.tables import attempts, in_state, jobs
 from celadon.settings import settings
 from celadon.states import Outcome, State
 
@@ -41,7 +41,7 @@ def _recover(which: Any, *, witnessed: bool, amnesty_until: datetime | None, lim
     with begin() as connection:
         rows = connection.execute(
             select(jobs)
-            .where(jobs.c.state == State.RUNNING, which)
+            .where(in_state(State.RUNNING), which)
             .order_by(jobs.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)

@@ -6,6 +6,7 @@ import sqlalchemy
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -15,10 +16,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
 from celadon.ledger.db import Instant
+from celadon.states import State
 
 metadata = MetaData()
 
@@ -167,6 +170,17 @@ jobs = Table(
     # Reaping, renewing and claiming rewrite rows all the time: leave room on the page for them.
     postgresql_with={"fillfactor": "70"},
 )
+
+
+def in_state(*states: State) -> ColumnElement[bool]:
+    """SQL: the job is in one of `states`, in the words of the partial indexes.
+
+    A state that is given as a parameter leaves it to the planner whether to look at its value: a plan that PostgreSQL
+    keeps for all values can't use an index over some.
+    """
+    words = [literal_column(f"'{state}'") for state in states]
+    return jobs.c.state == words[0] if len(words) == 1 else jobs.c.state.in_(words)
+
 
 # Idempotency keys outlive the row of their job, so there is no foreign key.
 keys = Table(

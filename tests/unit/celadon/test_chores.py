@@ -8,14 +8,14 @@ from datetime import timedelta
 from threading import Event, current_thread
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from celadon import chores, registry
 from celadon.alerts import send_due
 from celadon.chores import Chores, Reaper
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import claims, moving, presence, retention
-from celadon.ledger.db import at, begin, reading
+from celadon.ledger.db import at, begin, engine, reading
 from celadon.ledger.presence import Worker
 from celadon.ledger.tables import alerts, attempts, jobs
 from celadon.sender import Sender
@@ -249,7 +249,30 @@ def test_a_round_says_whether_there_is_more_to_promote(all_chores, monkeypatch, 
     for _ in range(due):
         change(a_job(state=State.SCHEDULED, delay_s=60.0), run_at=at(-1))
 
-    assert all_chores.tick() is more
+    assert (all_chores.tick() == 0.0) is more
+
+
+@pytest.mark.parametrize(("due_in_s", "least", "most"), [(0.15, 0.05, 0.15), (0.001, 0.05, 0.05), (60.0, 0.25, 0.25)])
+def test_a_round_ends_when_the_next_job_is_due_within_bounds(all_chores, due_in_s, least, most):
+    change(a_job(state=State.SCHEDULED, delay_s=60.0), run_at=at(due_in_s))
+
+    assert least <= all_chores.tick() <= most
+
+
+def test_a_round_with_nothing_to_do_writes_nothing(all_chores):
+    a_job(state=State.SCHEDULED, delay_s=60.0)
+    all_chores.tick()
+    eventually("the chores aside are over", lambda: not any(one.locked() for one in all_chores._aside.values()))
+    statements: list[str] = []
+
+    def keep(_: object, __: object, statement: str, *___: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine(), "before_cursor_execute", keep)
+    all_chores.tick()
+    event.remove(engine(), "before_cursor_execute", keep)
+
+    assert [one for one in statements if one.startswith(("INSERT", "UPDATE", "DELETE"))] == []
 
 
 def waiting_for(seconds: float) -> str:
@@ -319,6 +342,7 @@ def raise_away(*_: object) -> None:
 
 def test_a_chore_that_fails_does_not_keep_the_others(all_chores, monkeypatch):
     monkeypatch.setattr(moving, "promote", lambda: 1 / 0)
+    change(a_job(state=State.SCHEDULED, delay_s=60.0), run_at=at(-1))
     job_id = a_job(expires_in_s=1.0)
     change(job_id, expires_at=at(-1))
 
