@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from celadon.cli import jobs, keys, processes, switches
-from celadon.cli.root import Root
+from celadon.cli import jobs, keys, limits, processes, schedules, switches
+from celadon.cli.groups import Root
 
 main = click.version_option(package_name="celadon")(
     Root(
@@ -13,7 +13,14 @@ main = click.version_option(package_name="celadon")(
             "Begin": (processes.init, processes.migrate),
             "Run": (processes.worker, processes.beat, processes.web),
             "Jobs": (jobs.job, jobs.jobs, jobs.cancel, jobs.replay, jobs.run_now, jobs.reschedule),
-            "Queues, jobs of a name, tenants": (switches.pause, switches.resume, switches.switch),
+            "Schedules": (schedules.schedules,),
+            "Queues, jobs of a name, tenants": (
+                switches.pause,
+                switches.resume,
+                limits.limits,
+                switches.switch,
+                switches.list_switches,
+            ),
             "Programs": (keys.keys,),
         }
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from celadon.cli.groups import Group
 
-@click.group()
+
+@click.group(cls=Group)
 def keys() -> None:
     """Keys of programs that use the API: make, list and revoke them."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import click
+
+KINDS = ("queue", "job", "tenant")
+
+of_kind = click.option("--kind", type=click.Choice(KINDS), default="queue", show_default=True, help="What NAME names.")
 
 
 class Moment(click.ParamType[datetime]):
@@ -22,3 +27,18 @@ class Moment(click.ParamType[datetime]):
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no zone; write it as {moment.isoformat()}Z, or with +01:00 for Z", param, ctx)
         return moment
+
+
+class Payload(click.ParamType[dict[str, object]]):
+    """A JSON object."""
+
+    name = "json"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, object]:
+        try:
+            payload = json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r} is no JSON: {error}", param, ctx)
+        if not isinstance(payload, dict):
+            self.fail(f"{value!r} is no JSON object; write it as '{{\"field\": 1}}'", param, ctx)
+        return payload

@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
 
 import click
+
+from celadon.cli.options import Moment, of_kind
+from celadon.cli.output import moment
+
+if TYPE_CHECKING:
+    from celadon.ledger.limits import Gate
+    from celadon.limits import Kind
+
+
+@click.command()
+@click.argument("name")
+@of_kind
+@click.option("--reason", help="Shown to whoever looks at it.")
+@click.option("--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="When it ends.")
+@click.option("--until", type=Moment(), help="When it ends, with a zone: 2027-01-31T08:00:00Z.")
+def pause(name: str, kind: Kind, reason: str | None, for_s: float | None, until: datetime | None) -> None:
+    """Hold a queue's jobs, those of one name, or a tenant's. New ones are accepted and wait; what runs goes on."""
+    from celadon import gates
+    from celadon.ledger import switches
+
+    gates.known(kind, name)
+    ends = switches.pause(kind, name, reason=reason, for_s=for_s, until=until, actor="command")
+    click.echo(f"{kind} {name}: paused until {moment(ends, 'it is resumed')}")
+
+
+@click.command()
+@click.argument("name")
+@of_kind
+def resume(name: str, kind: Kind) -> None:
+    """Let held jobs go on."""
+    from celadon import gates
+    from celadon.ledger import switches
+
+    gates.turned(kind, name)
+    switches.resume(kind, name, actor="command")
+    click.echo(f"{kind} {name}: resumed")
 
 
 @click.command()
@@ -13,44 +50,36 @@ import click
 @click.argument("position", type=click.Choice(["on", "off"]))
 def switch(kind: Literal["queue", "job"], name: str, position: str) -> None:
     """Take a queue or a job name off the broker, or put it back. Off: jobs fall back, workers take them by relief."""
+    from celadon import gates
     from celadon.ledger import switches
 
-    _check(kind, name)
-    switches.turn(kind, name, use_broker=position == "on")
+    (gates.known if position == "off" else gates.turned)(kind, name)
+    switches.turn(kind, name, use_broker=position == "on", actor="command")
     click.echo(f"{kind} {name}: broker {position}")
 
 
-@click.command()
-@click.argument("name")
-@click.option("--kind", type=click.Choice(["queue", "job"]), default="queue", show_default=True)
-@click.option("--reason", help="Shown to whoever looks at it.")
-def pause(name: str, kind: Literal["queue", "job"], reason: str | None) -> None:
-    """Hold a queue's jobs, or those of one name. What runs goes on."""
-    from celadon.ledger import switches
+@click.command("switches")
+def list_switches() -> None:
+    """Show what is paused, until when, why and how many wait; and what is off the broker."""
+    from celadon.ledger import limits
 
-    _check(kind, name)
-    switches.turn(kind, name, paused=True, reason=reason)
-    click.echo(f"{kind} {name}: paused")
+    for gate in limits.every():
+        for told in _turned(gate):
+            click.echo(f"{gate.kind} {gate.name}: {told}")
 
 
-@click.command()
-@click.argument("name")
-@click.option("--kind", type=click.Choice(["queue", "job"]), default="queue", show_default=True)
-def resume(name: str, kind: Literal["queue", "job"]) -> None:
-    """Let held jobs go on."""
-    from celadon.ledger import switches
-
-    _check(kind, name)
-    switches.turn(kind, name, paused=False, reason=None)
-    click.echo(f"{kind} {name}: resumed")
+def _turned(gate: Gate) -> list[str]:
+    told = []
+    if gate.paused:
+        why = f": {gate.reason}" if gate.reason else ""
+        told.append(f"paused until {moment(gate.until, 'it is resumed')}, {waiting(gate)}{why}")
+    if not gate.use_broker:
+        told.append("broker off")
+    return told
 
 
-def _check(kind: str, name: str) -> None:
-    """A misspelt name would be a switch that nothing obeys."""
-    from celadon import app, queues, registry
+def waiting(gate: Gate) -> str:
+    """How many wait there."""
+    from celadon.ledger.limits import WAITING_MOST
 
-    if kind == "queue":
-        queues.lane_of(name)
-    else:
-        app.load()
-        registry.get(name)
+    return f"{gate.waiting} or more wait" if gate.waiting >= WAITING_MOST else f"{gate.waiting} wait"

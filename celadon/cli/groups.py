@@ -1,4 +1,4 @@
-"""The command itself: what comes before every command, how errors are told, and the order of the help."""
+"""Groups of commands: how their help is laid out, how errors are told, and what comes before every command."""
 
 from __future__ import annotations
 
@@ -11,8 +11,20 @@ import click
 from celadon.errors import CeladonError
 
 
-class Root(click.Group):
-    """A group whose help has sections."""
+class Group(click.Group):
+    """Its help tells the whole first sentence of each command."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self._section(formatter, "Commands", list(self.commands.values()))
+
+    def _section(self, formatter: click.HelpFormatter, title: str, commands: Sequence[click.Command]) -> None:
+        width = max(len(name) for name in self.commands)
+        with formatter.section(title):
+            formatter.write_dl([(f"{each.name:{width}}", each.get_short_help_str(limit=200)) for each in commands])
+
+
+class Root(Group):
+    """The command itself. Its help has sections."""
 
     def __init__(self, sections: Mapping[str, Sequence[click.Command]]) -> None:
         super().__init__(
@@ -34,12 +46,8 @@ class Root(click.Group):
             raise click.ClickException(str(error)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = max(len(name) for name in self.commands)
         for title, commands in self._sections.items():
-            with formatter.section(title):
-                formatter.write_dl(
-                    [(f"{command.name:{width}}", command.get_short_help_str(limit=200)) for command in commands]
-                )
+            self._section(formatter, title, commands)
 
 
 def _begin() -> None:

@@ -1,0 +1,96 @@
+"""How much may run at a time, and how much may start in a window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from celadon.cli.groups import Group
+from celadon.cli.options import KINDS
+from celadon.cli.switches import waiting
+
+if TYPE_CHECKING:
+    from celadon.ledger.limits import Gate, Use
+    from celadon.limits import Each, Kind
+
+_EACH = ("all", "tenant", "worker")
+
+
+@click.group(cls=Group)
+def limits() -> None:
+    """Limits of queues, jobs of a name and tenants: list with their present use, set, put back to the configuration."""
+
+
+@limits.command("list")
+def list_limits() -> None:
+    """Show each limit with its present use: what runs, what has a place and is about to, and for how many more is room.
+
+    Of a rule that is for each tenant or worker there is a line for each that has jobs now.
+    """
+    from celadon.ledger import limits
+
+    for gate in limits.every():
+        if gate.rules:
+            click.echo(f"{gate.kind} {gate.name}: {waiting(gate)}{_held(gate)}, {_source(gate)}")
+            for rule in gate.rules:
+                used = [_used(use) for use in gate.uses if use.rule == rule]
+                for told in used or [": not used"]:
+                    click.echo(f"  {rule}{told}")
+
+
+def _held(gate: Gate) -> str:
+    return " (paused: `celadon switches`)" if gate.paused else ""
+
+
+def _source(gate: Gate) -> str:
+    return "from celeryconfig" if gate.source == "config" else "set at run time"
+
+
+def _used(use: Use) -> str:
+    whose = f", {use.rule.each} {use.key or '(none)'}" if use.rule.each != "all" else ""
+    started = f", {use.starts} started" if use.rule.starts is not None else ""
+    return f"{whose}: {use.running} running{started}, {use.reserved} about to, room for {use.room}"
+
+
+@limits.command("set")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@click.option("--concurrency", type=int, metavar="N", help="At most so many at a time.")
+@click.option("--starts", type=int, metavar="N", help="At most so many starts in any window; needs --per.")
+@click.option("--per", "per_s", type=float, metavar="SECONDS", help="How long that window is.")
+@click.option("--each", type=click.Choice(_EACH), default="all", show_default=True, help="For whom it is counted.")
+@click.option("--add", is_flag=True, help="Beside the limits there are, instead of in their place.")
+def set_limit(
+    kind: Kind, name: str, concurrency: int | None, starts: int | None, per_s: float | None, each: Each, add: bool
+) -> None:
+    """Limit a queue, the jobs of one name, or a tenant, from now on and until `celadon limits reset`.
+
+    It takes the place of the limits there are; for several, give the first without --add and the others with it.
+    """
+    from celadon import gates
+    from celadon.ledger import limits
+    from celadon.limits import Limit
+
+    rule = Limit(concurrency=concurrency, starts=starts, per_s=per_s, each=each)
+    gates.known(kind, name)
+    there = limits.find(kind, name).rules if add else ()
+    rules = (*there, *(() if rule in there else (rule,)))
+    limits.set_limits(kind, name, rules, actor="command")
+    click.echo(f"{kind} {name}: {_words(rules)}")
+
+
+@limits.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+def reset(kind: Kind, name: str) -> None:
+    """Put the limits back to what celeryconfig.limits says of it, which may be nothing."""
+    from celadon import gates
+    from celadon.ledger import limits
+
+    gates.turned(kind, name)
+    click.echo(f"{kind} {name}: {_words(limits.reset(kind, name, actor='command'))}")
+
+
+def _words(rules: tuple[object, ...]) -> str:
+    return "; ".join(map(str, rules)) or "no limit"
