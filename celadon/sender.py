@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import groupby
+from operator import attrgetter
 
 import redis
 
@@ -17,7 +19,9 @@ from celadon.settings import settings
 
 log = logs.get("celadon.sender")
 
-BATCH = 200  # Messages between two looks at the ledger.
+_queue = attrgetter("queue")
+
+BATCH = broker.BATCH  # Messages between two looks at the ledger.
 UNACKED_LATELY_S = 10  # Messages delivered so lately may be about to be claimed; older ones are with a dead worker.
 ONE_MORE_S = 10.0  # Between two resends of the oldest overdue job of a queue that seems to be all on the broker.
 LOOK_AGAIN_S = 2.0  # Between two counts of a queue whose backlog is all on the broker.
@@ -95,16 +99,18 @@ class Sender:
         return self._send(batch)
 
     def _send(self, batch: list[ToSend]) -> int:
+        # All of a queue at once, and each queue by itself: one that is no longer declared keeps no other waiting.
+        groups = [list(jobs) for _, jobs in groupby(sorted(batch, key=_queue), key=_queue)]
         sent = 0
-        for done, job in enumerate(batch):
+        for done, jobs in enumerate(groups):
             try:
-                broker.send(job.job_id, job.name, job.queue)
-                sent += 1
+                broker.send_many(jobs)
+                sent += len(jobs)
             except broker.NotSent as error:
-                log.warning("sender.not_sent", job_id=job.job_id, queue=job.queue, reason=error.reason)
+                log.warning("sender.not_sent", queue=jobs[0].queue, jobs=len(jobs), reason=error.reason)
                 if error.lasting:
                     # What may have arrived stays as it was taken, to be sent again no sooner than usual.
-                    left = [later.job_id for later in batch[done + error.maybe :]]
+                    left = [job.job_id for later in groups[done + error.maybe :] for job in later]
                     sending.not_sent(left, again_in_s=0.5)
                     break
         return sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, case, func, or_, select, update
 
@@ -15,8 +15,7 @@ from celadon.states import State
 RESEND_CAP_S = 60.0  # A job that is sent again and again is sent at most once a minute.
 
 
-@dataclass(frozen=True, slots=True)
-class ToSend:
+class ToSend(NamedTuple):
     job_id: str
     name: str
     queue: str

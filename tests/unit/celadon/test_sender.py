@@ -12,6 +12,7 @@ from celadon import broker
 from celadon.broker import NotSent
 from celadon.ledger import moving, sending, switches
 from celadon.ledger.db import at
+from celadon.ledger.sending import ToSend
 from celadon.sender import Sender, broker_depth
 from tests.contract.given import a_claim, a_job, change, row
 from tests.contract.pointed import pointed
@@ -91,30 +92,41 @@ def test_what_may_have_arrived_stays_taken_and_the_rest_is_sent_soon(ledger, pro
     url = own_redis.url_through(proxied_redis.port)
     with pointed(ledger_url=ledger, use_broker="true", broker_url=url, redis_url=None):
         broker.send("warm", "unit.deferred", "data_sync")
-        maybe, *rest = [unsent() for _ in range(3)]
+        maybe, rest = [unsent() for _ in range(3)], [unsent("scheduled") for _ in range(2)]
         proxied_redis.deaf()
 
         assert Sender().turn() == 0
 
-        # The first did arrive; sent again at once it would come twice.
+        # These did arrive; sent again at once they would come twice.
         with own_redis.client() as client:
-            eventually("it has arrived", lambda: client.llen("data_sync") == 2)
-        assert row(maybe).sends == 1
-        assert again_in_s(maybe) > 3
+            eventually("they have arrived", lambda: client.llen("data_sync") == 4)
+            assert client.llen("scheduled") == 0
+        assert [row(job_id).sends for job_id in maybe] == [1, 1, 1]
+        assert all(again_in_s(job_id) > 3 for job_id in maybe)
         assert [row(job_id).sends for job_id in rest] == [0, 0]
         assert all(again_in_s(job_id) < 1 for job_id in rest)
 
 
+def test_a_broker_that_fills_up_may_have_taken_a_part(broker_of_its_own: RedisServer):
+    broker.send("warm", "unit.deferred", "data_sync")
+    job_id = unsent()
+    with broker_of_its_own.client() as client:
+        client.config_set("maxmemory", "1")
+
+    assert Sender().turn() == 0
+
+    assert row(job_id).sends == 1
+    assert broker.circuit.open
+
+
 def test_a_failure_in_the_midst_keeps_what_went_before(broker_of_its_own: RedisServer, monkeypatch):
-    jobs = [unsent() for _ in range(4)]
-    sent: list[str] = []
+    jobs = [unsent(queue) for queue in ("data_sync", "data_sync", "default", "scheduled")]
 
-    def send(job_id: str, *_: Any) -> None:
-        if len(sent) == 2:
+    def send_many(jobs: list[ToSend]) -> None:
+        if jobs[0].queue == "default":
             raise NotSent("for the test")
-        sent.append(job_id)
 
-    monkeypatch.setattr(broker, "send", send)
+    monkeypatch.setattr(broker, "send_many", send_many)
 
     assert Sender().turn() == 2
 
