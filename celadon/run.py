@@ -59,6 +59,7 @@ class Runner:
     worker: str
     engine: str = "worker"  # worker | inline
     alone: bool = False  # In a process of its own: may take jobs in quarantine.
+    exclusive: bool = False  # And beside no other of them: may take those that have to be the only one.
     lease_s: float | None = None  # None: that of the job's lane.
     budget_s: float | None = None  # Inline: how long it may take, checked between steps.
 
@@ -88,7 +89,14 @@ def run_job(
     """
     lane = lane_of(queue) if queue else None
     lease_s = runner.lease_s or (lane.lease if lane else settings().lease_s)
-    claim = claims.claim(job_id, worker=runner.worker, engine=runner.engine, lease_s=lease_s, alone=runner.alone)
+    claim = claims.claim(
+        job_id,
+        worker=runner.worker,
+        engine=runner.engine,
+        lease_s=lease_s,
+        alone=runner.alone,
+        exclusive=runner.exclusive,
+    )
     if claim is None:
         return Ran(why=claims.why_not(job_id))
     with telemetry.run(claim):

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     insert,
     or_,
@@ -41,6 +42,9 @@ QUEUED_NOW: Mapping[str, Any] = {"send_due": at(), "sends": 0, "queued_at": at()
 
 NOT_HELD: Mapping[str, Any] = {"lease_until": None, "claimed_at": None}
 
+CLEARED: Mapping[str, Any] = {"quarantine": False, "exclusive": False}
+"""A run that came to its own end clears the job of what it was suspected of."""
+
 
 # The statements of the busy paths are built once: building one costs more than running it.
 _ID: Any = bindparam("b_id", type_=String)
@@ -55,12 +59,27 @@ def in_time() -> Any:
     return or_(jobs.c.expires_at.is_(None), jobs.c.started_at.is_not(None), jobs.c.expires_at > at())
 
 
+_BESIDE = jobs.alias("beside")
+
+
+def _beside(suspect: Any) -> Any:
+    """SQL: such a suspect runs in the same worker, in another process of it."""
+    of_my_worker = _BESIDE.c.claimed_by.like(bindparam("b_of_my_worker", type_=String))
+    return exists().where(suspect, _BESIDE.c.state == State.RUNNING.value, of_my_worker)
+
+
+# Jobs in quarantine run in processes of their own, side by side; one that is exclusive runs beside no other suspect.
+_MAY = or_(
+    jobs.c.quarantine.is_(False),
+    and_(bindparam("b_alone", type_=Boolean).is_(True), jobs.c.exclusive.is_(False), ~_beside(_BESIDE.c.exclusive)),
+    and_(bindparam("b_exclusive", type_=Boolean).is_(True), ~_beside(_BESIDE.c.quarantine)),
+)
 _FREE = and_(
     jobs.c.id == _ID,
     jobs.c.state == State.QUEUED.value,
     in_time(),
     ~paused(),
-    or_(jobs.c.quarantine.is_(False), bindparam("b_alone", type_=Boolean).is_(True)),
+    _MAY,
 )
 _OF_CLAIM = [
     *("epoch", "name", "queue", "payload", "scope", "attempt", "max_attempts", "tenant", "trace", "schedule"),
@@ -82,26 +101,35 @@ _CLAIM = (
     .returning(*(jobs.c[name] for name in _OF_CLAIM))
 )
 _FENCE = update(jobs).where(MINE).values(lease_until=at(_LEASE)).returning(jobs.c.cancel_requested)
+_FENCE_OF_PROGRESS = _FENCE.values(crashes=0)
 
 
 def this(claim: Claim) -> dict[str, Any]:
     return {"b_id": claim.job_id, "b_epoch": claim.epoch}
 
 
-def claim(job_id: str, *, worker: str, engine: str, lease_s: float, alone: bool = False) -> Claim | None:
+def claim(
+    job_id: str, *, worker: str, engine: str, lease_s: float, alone: bool = False, exclusive: bool = False
+) -> Claim | None:
     """Take a queued job: one statement. None if it is not to be had; `why_not` tells.
 
-    alone: the caller runs it in a process of its own, so it may take a job in quarantine.
+    alone: the caller runs it in a process of its own, so it may take a job in quarantine. exclusive: and its worker
+    begins no other suspect meanwhile, so it may take one that has to be the only one.
     """
+    runner = {"b_worker": worker, "b_of_my_worker": f"{boot_of(worker)}:%", "b_engine": engine, "b_lease_s": lease_s}
     with begin() as connection:
         row = connection.execute(
-            _CLAIM,
-            {"b_id": job_id, "b_worker": worker, "b_engine": engine, "b_lease_s": lease_s, "b_alone": alone},
+            _CLAIM, {"b_id": job_id, **runner, "b_alone": alone, "b_exclusive": exclusive}
         ).one_or_none()
     if row is None:
         return None
     facts = {**row._mapping, "scope": row.scope or job_id}
     return Claim(job_id=job_id, worker=worker, engine=engine, **facts)
+
+
+def boot_of(worker: str) -> str:
+    """Which start of which worker a process belongs to, of its name in `claimed_by`."""
+    return worker.rpartition(":")[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,13 +162,15 @@ def why_not(job_id: str) -> WhyNot:
     )
 
 
-def fence(connection: Connection, claim: Claim, lease_s: float) -> bool:
+def fence(connection: Connection, claim: Claim, lease_s: float, *, progress: bool = False) -> bool:
     """Assert, as the last statement before a commit, that the claim stands. Raises LostClaim.
 
     It locks the row until the commit, so no departure can slip in between, and it extends the lease.
+    progress: what is committed brings the job on, so that its crashes are counted from here anew.
     Returns whether somebody asked for the job to be cancelled.
     """
-    held = connection.execute(_FENCE, {**this(claim), "b_lease_s": lease_s}).one_or_none()
+    statement = _FENCE_OF_PROGRESS if progress else _FENCE
+    held = connection.execute(statement, {**this(claim), "b_lease_s": lease_s}).one_or_none()
     if held is None:
         raise LostClaim(f"job {claim.job_id}: epoch {claim.epoch} is no longer the running one")
     return bool(held.cancel_requested)
@@ -203,6 +233,7 @@ _FINISH = (
         error_message=None,
         error_fingerprint=None,
         **NOT_HELD,
+        **CLEARED,
     )
     .returning(jobs.c.state, jobs.c.attempt)
 )
@@ -229,6 +260,8 @@ def fail(
         "error_message": failure.message,
         "error_fingerprint": failure.fingerprint,
     }
+    if outcome != Outcome.TIMED_OUT:
+        told |= {**CLEARED, "crashes": 0}
     if retry_in_s is None:
         leave = _leave(State.DEAD, finished_at=at(), **told)
     else:
@@ -248,7 +281,7 @@ def give_back(claim: Claim) -> State:
 
 def sleep(claim: Claim, wake_at: datetime) -> State:
     """running → scheduled until `wake_at`, unburnt. Raises LostClaim."""
-    return _depart(claim, Outcome.ASLEEP, _leave(State.SCHEDULED, run_at=wake_at), {})
+    return _depart(claim, Outcome.ASLEEP, _leave(State.SCHEDULED, run_at=wake_at, **CLEARED, crashes=0), {})
 
 
 def end_cancelled(claim: Claim) -> State:

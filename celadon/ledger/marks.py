@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.orm import Session
 
 from celadon.errors import CancelRequested
@@ -83,7 +84,7 @@ def done(connection: Connection, claim: Claim, name: str, result: Any, lease_s: 
         .where(steps.c.scope == claim.scope, steps.c.name == name, steps.c.state != "done")
         .values(state="done", result=result, finished_at=at(), job_id=claim.job_id)
     )
-    fence(connection, claim, lease_s)
+    fence(connection, claim, lease_s, progress=True)
 
 
 def failed(claim: Claim, name: str, error: str, lease_s: float) -> None:
@@ -126,3 +127,8 @@ def start_sleep(claim: Claim, name: str, key: str, seconds: float, lease_s: floa
         if fence(connection, claim, lease_s):
             raise CancelRequested("cancelled before a sleep")
     return row
+
+
+def forget(session: Session, scopes: Sequence[str]) -> None:
+    """Remove what is kept under business keys, in the caller's transaction: their steps would be done anew."""
+    session.execute(delete(steps).where(steps.c.scope.in_(scopes)))

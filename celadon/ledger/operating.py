@@ -60,6 +60,7 @@ def replay(job_id: str, *, actor: str = "operator") -> None:
                 attempt=0,
                 crashes=0,
                 quarantine=False,
+                exclusive=False,
                 cancel_requested=False,
                 replays=jobs.c.replays + 1,
                 finished_at=None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +12,19 @@ from sqlalchemy import Connection, and_, insert, select, update
 from celadon import telemetry
 from celadon.jobs import Recovered
 from celadon.ledger.alerts import write_alert
-from celadon.ledger.claims import NOT_HELD, QUEUED_NOW
+from celadon.ledger.blame import Death, died_together, judge
+from celadon.ledger.claims import NOT_HELD, QUEUED_NOW, in_time
 from celadon.ledger.db import at, begin, by, reading
 from celadon.ledger.tables import attempts, in_state, jobs
+from celadon.ledger.writing import paused
 from celadon.settings import settings
 from celadon.states import Outcome, State
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    job_id: str
+    exclusive: bool  # Runs beside no other suspect.
 
 
 def reap(*, amnesty_until: datetime | None = None, limit: int = 200) -> list[Recovered]:
@@ -22,12 +32,16 @@ def reap(*, amnesty_until: datetime | None = None, limit: int = 200) -> list[Rec
 
     amnesty_until: leases that ran out before it were lost while the ledger was away. Nobody crashed.
     """
-    return _recover(jobs.c.lease_until < by(), witnessed=False, amnesty_until=amnesty_until, limit=limit)
+    return _recover(jobs.c.lease_until < by(), death=Death.UNSEEN, amnesty_until=amnesty_until, limit=limit)
 
 
-def release_dead(worker: str) -> list[Recovered]:
-    """Recover what a process held that was seen to be dead: `worker` is its name in `claimed_by`."""
-    return _recover(jobs.c.claimed_by == worker, witnessed=True, amnesty_until=None, limit=1000)
+def release_dead(worker: str, *, in_company: bool = False) -> list[Recovered]:
+    """Recover what a process held that was seen to be dead: `worker` is its name in `claimed_by`.
+
+    in_company: it was killed from outside, and other processes with jobs of their own were there to be killed.
+    """
+    death = Death.IN_COMPANY if in_company else Death.OWN
+    return _recover(jobs.c.claimed_by == worker, death=death, limit=1000)
 
 
 def holds(worker: str) -> bool:
@@ -37,7 +51,27 @@ def holds(worker: str) -> bool:
         return connection.execute(held).first() is not None
 
 
-def _recover(which: Any, *, witnessed: bool, amnesty_until: datetime | None, limit: int) -> list[Recovered]:
+def suspects(queues: Collection[str], names: Collection[str], limit: int) -> list[Suspect]:
+    """Queued jobs of these queues and names that have to run alone: first those that may run side by side."""
+    with reading() as connection:
+        rows = connection.execute(
+            select(jobs.c.id, jobs.c.exclusive)
+            .where(
+                jobs.c.quarantine,
+                in_state(State.QUEUED),
+                jobs.c.queue.in_(sorted(queues)),
+                jobs.c.name.in_(sorted(names)),
+                in_time(),
+                ~paused(),
+            )
+            # Those convicted least, and of these the oldest: nobody is tried again before all have been.
+            .order_by(jobs.c.exclusive, jobs.c.crashes, jobs.c.id)
+            .limit(limit)
+        )
+        return [Suspect(row.id, row.exclusive) for row in rows]
+
+
+def _recover(which: Any, *, death: Death, limit: int, amnesty_until: datetime | None = None) -> list[Recovered]:
     with begin() as connection:
         rows = connection.execute(
             select(jobs)
@@ -46,20 +80,31 @@ def _recover(which: Any, *, witnessed: bool, amnesty_until: datetime | None, lim
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()
-        recovered = [_crashed(connection, row, witnessed, amnesty_until) for row in rows]
+        recovered = [_crashed(connection, row, _known(connection, row, death, amnesty_until)) for row in rows]
     for one in recovered:
         telemetry.recovered(one)
     return recovered
 
 
-def _crashed(connection: Connection, row: Any, witnessed: bool, amnesty_until: datetime | None) -> Recovered:
-    lost = amnesty_until is not None and row.lease_until < amnesty_until
-    outcome = Outcome.LOST if lost else Outcome.CRASHED
-    # Only a job that was alone in its process can be blamed for the process's death: one whose own process was seen
-    # to die, or one in quarantine. Any other is a suspect, and runs alone next time.
-    crashes = row.crashes + (not lost and (witnessed or row.quarantine))
-    values: dict[str, Any] = {"crashes": crashes, "quarantine": row.quarantine or not lost}
-    cause = f"the process that ran it died {crashes} times while the job was alone in it"
+def _known(connection: Connection, row: Any, death: Death, amnesty_until: datetime | None) -> Death:
+    """What is known of one row's end beyond what is known of all."""
+    if amnesty_until is not None and row.lease_until < amnesty_until:
+        return Death.LEDGER_AWAY
+    if death is Death.UNSEEN and row.exclusive and died_together(connection, row.claimed_by):
+        return Death.TOGETHER
+    return death
+
+
+def _crashed(connection: Connection, row: Any, death: Death) -> Recovered:
+    outcome = Outcome.LOST if death is Death.LEDGER_AWAY else Outcome.CRASHED
+    verdict = judge(death, quarantine=row.quarantine, exclusive=row.exclusive)
+    crashes = row.crashes + verdict.guilty
+    values: dict[str, Any] = {
+        "crashes": crashes,
+        "quarantine": verdict.quarantine,
+        "exclusive": verdict.exclusive,
+    }
+    cause = f"what ran it died {crashes} times, and nothing else can have done it"
     if row.cancel_requested:
         state = State.CANCELLED
         values["finished_at"] = at()
@@ -89,7 +134,7 @@ def _crashed(connection: Connection, row: Any, witnessed: bool, amnesty_until: d
             started_at=row.claimed_at,
             ended_at=at(),
             outcome=outcome,
-            error="its process died" if witnessed else f"its lease ran out at {row.lease_until:%H:%M:%S.%f} UTC",
+            error=f"{death.value} (lease until {row.lease_until:%H:%M:%S.%f} UTC)",
         )
     )
     if state == State.DEAD:

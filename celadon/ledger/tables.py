@@ -30,6 +30,9 @@ JSON = sqlalchemy.JSON(none_as_null=True)  # Python's None is SQL's NULL, not th
 ID = String(64)  # A UUIDv7 of ours, or the id that another application gave a Celery message we adopted.
 NAME = String(200)
 
+TENANT: ColumnElement[str] = literal_column("coalesce(tenant, '')", String)
+"""SQL: the job's tenant, empty if it has none. Written as the index over it is."""
+
 jobs = Table(
     "jobs",
     metadata,
@@ -47,7 +50,7 @@ jobs = Table(
     Column("run_at", Instant),  # Due time while scheduled.
     Column("send_due", Instant),  # While queued: when the broker is to be told (again). Never NULL then.
     Column("sends", Integer, nullable=False, server_default="0"),  # Times it was sent since it was queued.
-    Column("reserved_at", Instant),  # While queued: its limits keep a place for it since then. NULL: they keep none.
+    Column("reserved_at", Instant),  # Queued or running: since when its limits keep a place for it. NULL: none do.
     Column("expires_at", Instant),  # Not claimed by then: cancelled.
     Column("created_at", Instant, nullable=False),
     Column("queued_at", Instant),
@@ -108,23 +111,32 @@ jobs = Table(
         postgresql_where=text("state IN ('waiting', 'parked')"),
         sqlite_where=text("state IN ('waiting', 'parked')"),
     ),
-    # For releases (celadon/ledger/limits.py): who waits at a queue, a name or a tenant, in the order of a turn.
-    *(
-        Index(
-            f"jobs_waiting_{kind}",
-            *columns,
-            text("priority DESC"),
-            "id",
-            postgresql_where=text("state = 'waiting'"),
-            sqlite_where=text("state = 'waiting'"),
-        )
-        for kind, columns in (("queue", ("queue", "tenant")), ("job", ("name", "tenant")), ("tenant", ("tenant",)))
+    # For releases: who waits, in the order of a turn (celadon/ledger/waiting.py).
+    Index(
+        "jobs_waiting",
+        "queue",
+        "name",
+        TENANT,
+        text("priority DESC"),
+        "id",
+        postgresql_where=text("state = 'waiting'"),
+        sqlite_where=text("state = 'waiting'"),
     ),
     Index(
         "jobs_reserved",
         "reserved_at",
         postgresql_where=text("reserved_at IS NOT NULL"),
         sqlite_where=text("reserved_at IS NOT NULL"),
+    ),
+    # Those to be run alone, in the order in which a worker takes them up.
+    Index(
+        "jobs_suspects",
+        "queue",
+        "exclusive",
+        "crashes",
+        "id",
+        postgresql_where=text("quarantine"),
+        sqlite_where=text("quarantine = 1"),
     ),
     Index(
         "jobs_expiring",

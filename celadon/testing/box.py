@@ -131,7 +131,7 @@ class Sandbox:
 
     def _run(self, job_id: str) -> Ran:
         # Like a worker's slot, so that a sleep gives the job back; alone, so that no job is left for want of it.
-        return run_job(job_id, Runner(worker=WORKER, alone=True))
+        return run_job(job_id, Runner(worker=WORKER, alone=True, exclusive=True))
 
     def _deliver(
         self, new: NewJob, definition: Definition, state: State, confirm: bool, receipt: Receipt, began: float

@@ -51,9 +51,19 @@ def a_job(name: str = NAME, **facts: Any) -> str:
     return store(new_job(name, **facts))[0]
 
 
-def a_claim(job_id: str | None = None, *, worker: str = WORKER, lease_s: float = LEASE_S, **facts: Any) -> Claim:
+def a_claim(
+    job_id: str | None = None,
+    *,
+    worker: str = WORKER,
+    lease_s: float = LEASE_S,
+    exclusive: bool = False,
+    **facts: Any,
+) -> Claim:
     """A claim on the job, or on a new one."""
-    claim = claims.claim(job_id or a_job(**facts), worker=worker, engine="worker", lease_s=lease_s, alone=True)
+    job_id = job_id or a_job(**facts)
+    claim = claims.claim(
+        job_id, worker=worker, engine="worker", lease_s=lease_s, alone=not exclusive, exclusive=exclusive
+    )
     assert claim is not None
     return claim
 

@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import select
 
 from celadon.jobs import Recovered
-from celadon.ledger import claims, recovery
+from celadon.ledger import claims, marks, presence, recovery
 from celadon.ledger.db import at, begin, clock, reading
-from celadon.ledger.tables import alerts, attempts
+from celadon.ledger.tables import alerts, attempts, workers
 from celadon.states import Outcome, State
 from tests.contract.given import (
+    FAILURE,
     LEASE_S,
     NAME,
     ON_POSTGRESQL,
@@ -87,17 +88,110 @@ def test_a_job_whose_own_process_was_seen_to_die_is_blamed():
     assert (row(claim.job_id).crashes, row(claim.job_id).quarantine) == (1, True)
 
 
-def test_a_job_in_quarantine_is_blamed_for_a_lease_that_ran_out():
+def test_a_suspect_whose_whole_worker_died_is_not_blamed_but_runs_next_as_its_workers_only_suspect():
     claim = a_claim()
     unseen(claim.job_id)
 
     a_claim(claim.job_id)
     unseen(claim.job_id)
 
-    assert row(claim.job_id).crashes == 1
+    kept = row(claim.job_id)
+    assert (kept.crashes, kept.quarantine, kept.exclusive) == (0, True, True)
 
 
-@pytest.mark.parametrize(("crash", "runs"), [(witnessed, LIMIT), (unseen, LIMIT + 1)])
+def test_the_only_suspect_of_a_worker_that_died_is_blamed():
+    job_id = a_job()
+    make_exclusive(job_id)
+
+    a_claim(job_id, exclusive=True)
+    unseen(job_id)
+
+    assert (row(job_id).crashes, row(job_id).exclusive) == (1, True)
+
+
+def test_a_job_whose_process_was_killed_beside_others_runs_next_as_the_only_suspect_and_is_not_blamed():
+    claim = a_claim()
+
+    recovery.release_dead(WORKER, in_company=True)
+
+    kept = row(claim.job_id)
+    assert (kept.state, kept.crashes, kept.exclusive) == (State.QUEUED, 0, True)
+
+
+def test_the_only_suspect_is_blamed_for_its_own_process_whoever_was_there_beside():
+    job_id = a_job()
+    make_exclusive(job_id)
+    a_claim(job_id, exclusive=True)
+
+    recovery.release_dead(WORKER, in_company=True)
+
+    assert row(job_id).crashes == 1
+
+
+def test_twenty_bystanders_of_a_container_that_dies_again_and_again_are_not_condemned():
+    # Given a job that takes its whole worker along, whatever runs beside it, and twenty that do nothing.
+    poison, *bystanders = (a_job() for _ in range(21))
+
+    for boot in range(LIMIT * 3):
+        if row(poison).state == State.DEAD:
+            break
+        runs = [
+            job_id
+            for number, job_id in enumerate([poison, *bystanders])
+            if claims.claim(
+                job_id,
+                worker=f"host:boot{boot}:{number}",
+                engine="worker",
+                lease_s=LEASE_S,
+                alone=not row(job_id).exclusive,
+                exclusive=row(job_id).exclusive,
+            )
+        ]
+        for job_id in runs:
+            change(job_id, lease_until=at(-1))
+        recovery.reap()
+
+    assert (row(poison).state, row(poison).crashes) == (State.DEAD, LIMIT)
+    assert {row(job_id).state for job_id in bystanders} == {State.QUEUED}
+    assert {row(job_id).crashes for job_id in bystanders} == {0}
+
+
+def make_exclusive(job_id: str) -> None:
+    change(job_id, quarantine=True, exclusive=True)
+
+
+def test_an_exclusive_job_is_only_for_who_runs_no_other_suspect_beside_it():
+    first, second, other = a_job(), a_job(), a_job()
+    for job_id in (first, second):
+        make_exclusive(job_id)
+    change(other, quarantine=True)
+
+    def taken(job_id: str, worker: str = WORKER, **how: bool) -> bool:
+        return claims.claim(job_id, worker=worker, engine="worker", lease_s=LEASE_S, **how) is not None
+
+    assert not taken(first), "by a slot among others"
+    assert not taken(first, alone=True), "side by side with other suspects"
+    assert taken(first, exclusive=True)
+    # While it runs, its worker begins no other suspect; another worker does.
+    assert not taken(second, "host:boot:2", exclusive=True)
+    assert not taken(other, "host:boot:2", alone=True)
+    assert taken(second, "host:another:1", exclusive=True)
+    assert a_claim(worker="host:boot:3"), "what nobody suspects is not held up"
+
+
+def test_an_exclusive_job_waits_for_the_suspects_that_run_already():
+    running, waiting = a_job(), a_job()
+    change(running, quarantine=True)
+    make_exclusive(waiting)
+    beside = a_claim(running)
+
+    assert claims.claim(waiting, worker=OTHER, engine="worker", lease_s=LEASE_S, exclusive=True) is None
+
+    claims.finish(beside, None)
+    a_claim(waiting, exclusive=True)
+
+
+@pytest.mark.parametrize(("crash", "runs"), [(witnessed, LIMIT), (unseen, LIMIT + 2)])
 def test_a_job_that_kills_its_processes_is_dead_at_the_crash_limit_with_one_alert(
     crash: Callable[[str], list[Recovered]], runs: int
 ):
@@ -105,12 +199,12 @@ def test_a_job_that_kills_its_processes_is_dead_at_the_crash_limit_with_one_aler
 
     for _ in range(runs):
         assert row(job_id).state == State.QUEUED
-        a_claim(job_id)
+        a_claim(job_id, exclusive=row(job_id).exclusive)
         crash(job_id)
 
     kept = row(job_id)
     assert (kept.state, kept.crashes, kept.error_kind, kept.attempt) == (State.DEAD, LIMIT, "CrashLimit", 0)
-    assert "died 3 times while the job was alone in it" in kept.error_message
+    assert "what ran it died 3 times, and nothing else can have done it" in kept.error_message
     assert kept.finished_at is not None
     assert kept.send_due is None
     assert outcomes(job_id) == [Outcome.CRASHED] * runs
@@ -124,9 +218,108 @@ def test_bystanders_of_a_crash_are_never_condemned():
     for _ in range(LIMIT * 2):
         a_claim(job_id)
         unseen(job_id)
-        change(job_id, quarantine=False)
+        change(job_id, quarantine=False, exclusive=False)
 
     assert (row(job_id).state, row(job_id).crashes) == (State.QUEUED, 0)
+
+
+@pytest.mark.parametrize("ended", ["finished", "failed", "went to sleep"])
+def test_a_run_that_comes_to_its_own_end_clears_the_job(ended: str):
+    job_id = a_job()
+    make_exclusive(job_id)
+    change(job_id, crashes=LIMIT - 1)
+    claim = a_claim(job_id, exclusive=True)
+
+    if ended == "finished":
+        claims.finish(claim, None)
+    elif ended == "failed":
+        claims.fail(claim, FAILURE, retry_in_s=1, alert_after=3)
+    else:
+        with reading() as connection:
+            claims.sleep(claim, clock(connection))
+
+    assert (row(job_id).quarantine, row(job_id).exclusive) == (False, False)
+    if ended != "finished":
+        assert row(job_id).crashes == 0
+
+
+@pytest.mark.parametrize("ended", ["was given back", "timed out"])
+def test_a_run_that_was_ended_from_outside_clears_nobody(ended: str):
+    job_id = a_job()
+    make_exclusive(job_id)
+    change(job_id, crashes=1)
+    claim = a_claim(job_id, exclusive=True)
+
+    if ended == "was given back":
+        claims.give_back(claim)
+    else:
+        claims.fail(claim, FAILURE, retry_in_s=1, alert_after=3, outcome=Outcome.TIMED_OUT)
+
+    assert (row(job_id).quarantine, row(job_id).exclusive, row(job_id).crashes) == (True, True, 1)
+
+
+def test_a_step_that_is_done_counts_the_crashes_anew():
+    # Given a long job whose worker is killed by its operator at every deployment, and which gets on meanwhile.
+    job_id = a_job()
+    make_exclusive(job_id)
+
+    for deployment in range(LIMIT * 2):
+        claim = a_claim(job_id, exclusive=True)
+        marks.start(claim, f"part {deployment}", "key", LEASE_S)
+        with begin() as connection:
+            marks.done(connection, claim, f"part {deployment}", None, LEASE_S)
+        unseen(job_id)
+
+    assert (row(job_id).state, row(job_id).crashes) == (State.QUEUED, 1)
+
+
+def appeared(boot: str, *, seen_s_ago: float) -> None:
+    presence.appear(presence.Worker(id=boot, host="host", pid=1, lane="default", queues=(), tasks=(), concurrency=1))
+    with begin() as connection:
+        connection.execute(workers.update().where(workers.c.id == boot).values(last_seen=at(-seen_s_ago)))
+
+
+@pytest.mark.parametrize(("others_silence_s", "blamed"), [(20, 0), (0, 1), (300, 1)])
+def test_the_only_suspect_is_not_blamed_when_another_process_of_the_fleet_died_at_that_moment(
+    others_silence_s: float, blamed: int
+):
+    job_id = a_job()
+    make_exclusive(job_id)
+    appeared("host:boot", seen_s_ago=21)
+    appeared("host:beat", seen_s_ago=others_silence_s)
+
+    a_claim(job_id, exclusive=True)
+    unseen(job_id)
+
+    assert row(job_id).crashes == blamed
+
+
+def test_two_poison_jobs_that_die_at_the_same_moment_are_no_excuse_for_each_other():
+    poisons = {"host:one": a_job(), "host:two": a_job()}
+
+    for boot, job_id in poisons.items():
+        make_exclusive(job_id)
+        appeared(boot, seen_s_ago=20)
+        a_claim(job_id, worker=f"{boot}:1", exclusive=True)
+        change(job_id, lease_until=at(-1))
+    recovery.reap()
+
+    assert [row(job_id).crashes for job_id in poisons.values()] == [1, 1]
+
+
+def test_suspects_are_taken_up_those_side_by_side_first_and_then_who_was_blamed_least():
+    names = [a_job() for _ in range(4)]
+    often, once, never, beside = names
+    for job_id, crashes in ((often, 2), (once, 1), (never, 0)):
+        make_exclusive(job_id)
+        change(job_id, crashes=crashes)
+    change(beside, quarantine=True)
+    a_job()
+
+    found = recovery.suspects(["default"], [NAME], 10)
+
+    assert [one.job_id for one in found] == [beside, never, once, often]
+    assert [one.exclusive for one in found] == [False, True, True, True]
 
 
 def test_leases_lost_while_the_ledger_was_away_are_nobodys_crash():

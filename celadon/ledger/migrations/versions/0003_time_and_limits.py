@@ -17,20 +17,24 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-WAITING = (("queue", ["queue", "tenant"]), ("job", ["name", "tenant"]), ("tenant", ["tenant"]))
-
 
 def upgrade() -> None:
     new: sa.Column[Any]
     # What needs the stronger lock comes first: to raise one later, with half-done transactions waiting, is a deadlock.
     op.add_column("jobs", sa.Column("reserved_at", Instant()))
     op.add_column("jobs", sa.Column("exclusive", sa.Boolean(), nullable=False, server_default=sa.text("false")))
-    for kind, columns in WAITING:
-        there = sa.text("state = 'waiting'")
-        order: list[Any] = [*columns, sa.text("priority DESC"), "id"]
-        op.create_index(f"jobs_waiting_{kind}", "jobs", order, postgresql_where=there, sqlite_where=there)
+    there = sa.text("state = 'waiting'")
+    order: list[Any] = ["queue", "name", sa.text("coalesce(tenant, '')"), sa.text("priority DESC"), "id"]
+    op.create_index("jobs_waiting", "jobs", order, postgresql_where=there, sqlite_where=there)
     there = sa.text("reserved_at IS NOT NULL")
     op.create_index("jobs_reserved", "jobs", ["reserved_at"], postgresql_where=there, sqlite_where=there)
+    op.create_index(
+        "jobs_suspects",
+        "jobs",
+        ["queue", "exclusive", "crashes", "id"],
+        postgresql_where=sa.text("quarantine"),
+        sqlite_where=sa.text("quarantine = 1"),
+    )
     op.create_table(
         "starts",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -80,8 +84,8 @@ def downgrade() -> None:
         for name in ("turn", "generation", "limits_source", "limits", "until"):
             switches.drop_column(name)
     op.drop_table("starts")
+    op.drop_index("jobs_suspects", "jobs")
     op.drop_index("jobs_reserved", "jobs")
-    for kind, _ in WAITING:
-        op.drop_index(f"jobs_waiting_{kind}", "jobs")
+    op.drop_index("jobs_waiting", "jobs")
     op.drop_column("jobs", "exclusive")
     op.drop_column("jobs", "reserved_at")
