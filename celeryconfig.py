@@ -1,4 +1,4 @@
-"""The operator's file: queues, lanes, routes, delivery rules and the beat schedule.
+"""The operator's file: queues, lanes, routes, delivery rules, limits and schedules.
 
 Celery reads it as its configuration. The local runner, the containers and the chart read `lanes` from it, so
 that how a queue is worked stands in one place. A process that only submits keeps the tight limits below, so that
@@ -11,8 +11,17 @@ import ssl
 from celery.schedules import crontab
 from kombu import Queue
 
+
+def _number(name: str, default: int) -> int:
+    """A whole number from the environment. Raises ValueError that names the variable."""
+    told = os.environ.get(name, "")
+    if told and not (told.isascii() and told.isdigit()):
+        raise ValueError(f"{name}={told!r} is no whole number; give digits only, or leave it out for {default}")
+    return int(told or default)
+
+
 # --- what runs ------------------------------------------------------------------------------------------------------
-imports = ("tasks.orders",)
+imports = ("tasks.orders", "tasks.reports", "tasks.stock")
 # Alembic folders of the application, applied by `celadon migrate` after the platform's own.
 migrations = ("services.migrations",)
 
@@ -66,6 +75,7 @@ task_default_queue = "default"
 task_routes = {
     "orders.*": {"queue": "default"},
     "reports.*": {"queue": "data_sync"},
+    "stock.*": {"queue": "default"},
 }
 task_create_missing_queues = False  # A misspelt queue must fail, not make a queue that nobody reads.
 
@@ -136,9 +146,68 @@ patient_transport_options = {
     "unacked_restore_limit": 100,
 }
 
+# --- limits ---------------------------------------------------------------------------------------------------------
+# By queue, job or tenant; over its limit a job waits in the ledger for its turn. Operators change them at run time
+# (`celadon limits`); what they have set stands until it is reset.
+
+# How many orders may begin in any ORDERS_PER_S seconds, over all workers; 0: any number.
+_orders_starts = _number("ORDERS_STARTS", 10)
+# The seconds that ORDERS_STARTS is counted in.
+_orders_per_s = _number("ORDERS_PER_S", 10)
+# How many orders a worker works on at a time; 0: as many as its lane does.
+_orders_per_worker = _number("ORDERS_PER_WORKER", 5)
+
+limits = {
+    "job orders.process": [
+        *([{"starts": _orders_starts, "per_s": _orders_per_s}] if _orders_starts else []),
+        *([{"concurrency": _orders_per_worker, "each": "worker"}] if _orders_per_worker else []),
+    ],
+}
+
 # --- schedules ------------------------------------------------------------------------------------------------------
-# Synced into the ledger by every Beat; entries of an older generation never overwrite those of a newer one.
-beat_generation = int(os.environ.get("BEAT_GENERATION", "1"))
+# Synced into the ledger by every Beat. `missed` says what becomes of due times that no Beat was there for, `overlap`
+# what a due time does while the schedule's last job is still at work.
+
+# Of the limits and schedules here: those of an older generation never overwrite those of a newer one.
+beat_generation = _number("BEAT_GENERATION", 1)
+# Where the shop is: its days begin and end there, and its nightly jobs run at night there.
+_zone = os.environ.get("SHOP_TIMEZONE", "Europe/Vienna")
+# After so many days an order that is complete loses its customer's name and address; 0: never.
+_keep_days = _number("ORDERS_KEEP_DAYS", 1095)
+# After so many days an order and its invoice are removed; 0: never. The default is ten years: ask who knows your law.
+_invoice_days = _number("INVOICES_KEEP_DAYS", 3653)
+
 beat_schedule = {
-    "rebuild-order-flags": {"task": "orders.rebuild_flags", "schedule": crontab(minute="17")},
+    # One run makes up for all that were missed: it reports on every day that has no report yet.
+    "sales-report": {
+        "task": "reports.sales",
+        "schedule": crontab(hour="2", minute="30"),
+        "timezone": _zone,
+        "kwargs": {"timezone": _zone},
+        "missed": "latest",
+        "overlap": "skip",
+    },
+    # An hour that was missed is made up for by the next.
+    "stock-check": {
+        "task": "stock.check",
+        "schedule": crontab(minute="7"),
+        "missed": "skip",
+        "overlap": "skip",
+        "jitter_s": 60,
+    },
+    "orders-retention": {
+        "task": "orders.retention",
+        "schedule": crontab(hour="3", minute="30"),
+        "timezone": _zone,
+        "kwargs": {"keep_days": _keep_days, "invoice_days": _invoice_days},
+        "missed": "latest",
+        "overlap": "skip",
+    },
+    "rebuild-order-flags": {
+        "task": "orders.rebuild_flags",
+        "schedule": crontab(minute="17"),
+        "missed": "skip",
+        "overlap": "skip",
+        "jitter_s": 60,
+    },
 }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
+from sqlalchemy.orm import Session
+
 from celadon import Steps, job
-from celadon.ledger import session
+from celadon.ledger import marks, session
 from celadon.redis import get_redis
 from celadon.settings import settings
-from services.orders import workflow
-from services.orders.errors import MailRefused, OrderNotFound
+from services.mail import MailRefused, SmtpMailer
+from services.orders import retention, workflow
+from services.orders.errors import OrderNotFound
 from services.orders.flags import Flags
-from services.orders.mail import SmtpMailer
 
 read = partial(session, read_only=True)
 
@@ -35,7 +38,17 @@ def process(order_id: str, steps: Steps) -> dict[str, object]:
 
 
 @job("orders.rebuild_flags")
-def rebuild_flags() -> int:
-    """Write the flags of recent orders again, should Redis have lost them."""
-    with read() as own:
-        return Flags(get_redis()).rebuild(own)
+def rebuild_flags() -> dict[str, int]:
+    """Compare the flags of recent orders in Redis with the database, and mend those that are missing or wrong."""
+    return Flags(get_redis()).reconcile(read)
+
+
+@job("orders.retention", queue="data_sync", permanent=(ValueError,))
+def retain(keep_days: int, invoice_days: int, steps: Steps) -> dict[str, int]:
+    """Remove customers from orders that were complete long ago, and at last the orders."""
+    return retention.retain(keep_days=keep_days, invoice_days=invoice_days, steps=steps, also=forget_steps)
+
+
+def forget_steps(own: Session, order_ids: Sequence[str]) -> None:
+    """What the ledger keeps of the orders' steps, with what mail servers said about their customers."""
+    marks.forget(own, [f"order:{order_id}" for order_id in order_ids])

@@ -49,15 +49,3 @@ class OutOfStock(OrderError):
     def __init__(self, sku: str, wanted: int, left: int) -> None:
         super().__init__(f"{sku} is short: {wanted} wanted, {left} left. Nothing was taken for this order.")
         self.sku, self.wanted, self.left = sku, wanted, left
-
-
-class MailRefused(OrderError):
-    """The mail server refused this message for good."""
-
-    def __init__(self, code: int, answer: str) -> None:
-        super().__init__(f"The mail server refused the message for good: {code} {answer}")
-        self.code = code
-
-
-class MailDelayed(OrderError):
-    """The mail server can't take the message now; a later try may succeed."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from sqlalchemy import (
+    JSON,
+    BigInteger,
     CheckConstraint,
     DateTime,
     ForeignKey,
+    Index,
     LargeBinary,
     MetaData,
     String,
     Text,
     TypeDecorator,
     select,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
@@ -64,12 +68,22 @@ class Product(Base):
     description: Mapped[str] = mapped_column(Text)
     price_cents: Mapped[int]  # With tax.
     stock: Mapped[int]
+    reorder_at: Mapped[int] = mapped_column(server_default="10")  # With so many or fewer left, it is to be ordered.
+    low_told_at: Mapped[datetime | None]  # When the administrator was told so; empty while there is enough.
 
 
 class Order(Base):
     """An order and how far it is. Its id is random, for whoever knows it may read the order."""
 
     __tablename__ = "orders"
+    __table_args__ = (
+        Index(  # Which orders have a customer's name still; the others are no more to be looked at, night for night.
+            "ix_orders_not_forgotten",
+            "created_at",
+            postgresql_where=text("forgotten_at IS NULL"),
+            sqlite_where=text("forgotten_at IS NULL"),
+        ),
+    )
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(36), unique=True)
@@ -80,6 +94,7 @@ class Order(Base):
     created_at: Mapped[datetime] = mapped_column(index=True)
     total_cents: Mapped[int]  # With tax.
     tax_bp: Mapped[int]
+    forgotten_at: Mapped[datetime | None]  # When the customer's name and address were removed; both are empty then.
 
     inventory_processed: Mapped[bool] = mapped_column(default=False)
     inventory_processed_at: Mapped[datetime | None]
@@ -119,6 +134,22 @@ class Invoice(Base):
     pdf: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     sha256: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
+
+
+class SalesReport(Base):
+    """What was ordered on one day, of the shop's own time zone."""
+
+    __tablename__ = "sales_reports"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    timezone: Mapped[str] = mapped_column(String(64))
+    currency: Mapped[str] = mapped_column(String(3))
+    orders: Mapped[int]
+    pieces: Mapped[int]
+    revenue_cents: Mapped[int] = mapped_column(BigInteger)  # With tax.
+    tax_cents: Mapped[int] = mapped_column(BigInteger)
+    products: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # sku, name, quantity, revenue_cents; best first.
+    made_at: Mapped[datetime]
 
 
 def get_order(session: Session, order_id: str) -> Order:

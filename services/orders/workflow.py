@@ -5,33 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy.orm import Session
 
+from services.mail import Mailer
 from services.orders import invoice, mail, stock
 from services.orders.flags import Flags
-from services.orders.mail import Mailer
 from services.orders.view import STEPS, load
-
-
-class Steps(Protocol):
-    """Runs named steps once each, whatever happens to the process meanwhile.
-
-    `run` returns what the step returned, now or when it was done; None, inside `independent`, if it failed.
-    """
-
-    def run(
-        self,
-        name: str,
-        fn: Callable[..., Any],
-        *args: Any,
-        outside: bool = False,
-        record: Callable[[Session, Any], None] | None = None,
-        **kwargs: Any,
-    ) -> Any: ...
-
-    def independent(self) -> AbstractContextManager[Any]: ...
+from services.steps import Steps
 
 
 def process(

@@ -11,6 +11,7 @@ globals().update({name: value for name, value in vars(project).items() if not na
 imports = ("tests.fence.jobs", "tests.fence.sabotage")
 migrations = ()
 beat_schedule: dict[str, Any] = {}
+limits: dict[str, Any] = {}
 task_routes = {"fence.sync": {"queue": "data_sync"}, "fence.*": {"queue": "default"}}
 
 # Leases and grace are short because a round lasts seconds; pools are small because the host has two cores. A

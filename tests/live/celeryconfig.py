@@ -13,6 +13,7 @@ globals().update({name: value for name, value in vars(project).items() if not na
 imports = tuple(os.environ.get("LIVE_IMPORTS", "tests.live.jobs").split(","))
 migrations = ()
 beat_schedule: dict[str, Any] = {}
+limits: dict[str, Any] = {}
 task_routes = {"live.sync.*": {"queue": "data_sync"}, "live.*": {"queue": "default"}}
 
 _impatient = {"lease_s": None, "timeout_s": 60, "grace_s": 2, "visibility_s": 5}

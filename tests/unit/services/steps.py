@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,8 +49,8 @@ class MemorySteps:
                 raise
             self._collected.append(error)
             return None
-        self.results[name] = result
-        return result
+        self.results[name] = json.loads(json.dumps(result))
+        return self.results[name]
 
     @contextmanager
     def independent(self) -> Iterator[None]:

@@ -7,7 +7,8 @@ from flask import Flask
 from celadon import submit, wait
 from celadon.redis import get_redis
 from celadon.registry import get
-from services.orders.errors import MailRefused, OrderNotFound
+from services.mail import MailRefused
+from services.orders.errors import OrderNotFound
 from tests.unit.web.conftest import Client, wish
 
 
@@ -45,5 +46,5 @@ def test_lost_flags_come_back_by_schedule(client: Client) -> None:
     # Then it is back
     job = wait(receipt.job_id, 5)
     assert job is not None
-    assert job.result == 1
+    assert job.result == {"checked": 1, "missing": 1, "wrong": 0}
     assert get_redis().hgetall(name) == written

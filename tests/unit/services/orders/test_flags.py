@@ -69,13 +69,61 @@ def test_all_recent_hashes_come_back_after_a_wipe(begin: Begin, placed: Place, c
         get_order(session, orders[0].id).raise_flag("invoice_generated", NOON)
         get_order(session, orders[2].id).created_at = datetime.now(UTC) - timedelta(days=8)
 
-    with begin() as session:
-        count = Flags(client).rebuild(session)
+    counts = Flags(client).reconcile(begin)
 
-    assert count == 2
+    assert counts == {"checked": 2, "missing": 2, "wrong": 0}
     assert client.hget(key(orders[0].id), "invoice_generated") == "1"
     assert client.hgetall(key(orders[1].id)) == ALL_DOWN
     assert client.hgetall(key(orders[2].id)) == {}
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pytest.param({"email_sent": "0"}, id="a flag is down"),
+        pytest.param({"email_sent_at": "2020-01-01T00:00:00.000Z"}, id="a time is another"),
+        pytest.param(
+            {"invoice_generated": "1", "invoice_generated_at": "x"}, id="a flag is up that SQL knows nothing of"
+        ),
+    ],
+)
+def test_what_redis_says_otherwise_than_sql_is_mended(begin: Begin, placed: Place, client, harm) -> None:
+    # Given two orders whose flags are as in SQL
+    orders, flags = [placed(), placed()], Flags(client)
+    for order in orders:
+        with begin.begin() as session:
+            get_order(session, order.id).raise_flag("email_sent", NOON)
+        flags.raised(order.id, {"email_sent": "2026-11-22T12:00:00.000Z"})
+    right = client.hgetall(key(orders[0].id))
+    assert flags.reconcile(begin) == {"checked": 2, "missing": 0, "wrong": 0}
+    # When one of them says something else
+    client.hset(key(orders[0].id), mapping=harm)
+    counts = flags.reconcile(begin)
+    # Then that one is found and says what SQL does
+    assert counts == {"checked": 2, "missing": 0, "wrong": 1}
+    assert [client.hgetall(key(order.id)) for order in orders] == [right, right]
+
+
+def test_a_flag_that_is_raised_while_flags_are_compared_stays_up(begin: Begin, placed: Place, client) -> None:
+    # Given a flag that is up in Redis alone
+    order, flags = placed(), Flags(client)
+    flags.raised(order.id, {"email_sent": "2020-01-01T00:00:00.000Z"})
+
+    class Late(Flags):
+        def _put(self, orders) -> None:  # SQL was asked, and now a worker is done with the step.
+            super()._put(orders)
+            super()._put({order.id: {"email_sent": "2026-11-22T12:00:00.000Z"}})
+
+    # When it is raised in earnest between the look and the mending
+    Late(client).reconcile(begin)
+    # Then nobody puts it down
+    assert client.hget(key(order.id), "email_sent") == "1"
+
+
+def test_a_comparison_that_cannot_look_says_so(begin: Begin, placed: Place) -> None:
+    placed()
+    with pytest.raises(redis.ConnectionError):
+        Flags(redis.Redis(port=1, retry=Retry(NoBackoff(), 0))).reconcile(begin)
 
 
 def test_without_redis_nothing_fails_and_one_line_says_so(begin: Begin, placed: Place) -> None:

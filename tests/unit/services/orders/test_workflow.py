@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from services.orders.errors import MailDelayed, OrderNotFound, OutOfStock
+from services.mail import MailDelayed, SmtpMailer
+from services.orders.errors import OrderNotFound, OutOfStock
 from services.orders.flags import Flags, key
-from services.orders.mail import SmtpMailer
 from services.orders.model import Product
 from services.orders.view import OrderView, load
 from services.orders.workflow import process

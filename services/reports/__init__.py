@@ -1,0 +1,1 @@
+"""Reports: what the shop's people read in the morning."""
