@@ -14,6 +14,7 @@ from tests.servers import PostgresServer
 from tests.servers.process import celadon
 
 KINDS = ("sqlite", "postgresql")
+UNLIMITED = {"ORDERS_STARTS": "0", "ORDERS_PER_WORKER": "0"}  # Tests of the shop place many orders in no time.
 
 
 class Ledgers:
@@ -64,7 +65,7 @@ def migrate(url: str, config: str) -> None:
     """Run `celadon migrate` on the database at `url`; its output is the message when it fails."""
     done = subprocess.run(
         celadon("migrate"),
-        env={**os.environ, "LEDGER_URL": url, "CELERY_CONFIG_MODULE": config},
+        env={**os.environ, **UNLIMITED, "LEDGER_URL": url, "CELERY_CONFIG_MODULE": config},
         capture_output=True,
         text=True,
         timeout=60,

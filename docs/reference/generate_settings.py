@@ -22,11 +22,11 @@ that names the variable. This page is written from the code by `make reference`.
 """
 
 OPERATORS_FILE = """
-How queues are worked is no environment variable: lanes, routes, delivery rules and schedules stand in
+How queues are worked is no environment variable: lanes, routes, delivery rules, limits and schedules stand in
 `celeryconfig.py`, the operator's file. It reads these variables itself:
 
-| variable | default |
-|---|---|
+| variable | default | meaning |
+|---|---|---|
 """
 
 
@@ -51,14 +51,36 @@ def _shown(default: object) -> str:
 
 
 def _operators_rows() -> list[str]:
-    """The calls of `os.environ.get(name, default)` in celeryconfig.py that are no setting of the platform's too."""
-    found: dict[str, object] = {}
-    for node in ast.walk(ast.parse((ROOT / "celeryconfig.py").read_text())):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.environ.get":
-            name, *default = (ast.literal_eval(argument) for argument in node.args)
-            if name.lower() not in Settings.model_fields:
-                found[name] = default[0] if default else None
-    return [f"| `{name}` | {_shown(default)} |\n" for name, default in sorted(found.items())]
+    return [f"| `{name}` | {_shown(default)} | {meaning} |\n" for name, default, meaning in operators_variables()]
+
+
+def operators_variables() -> list[tuple[str, object, str]]:
+    """Name, default and meaning of each variable that celeryconfig.py reads and the platform does not.
+
+    The meaning is the comment above the statement that reads it.
+    """
+    text = (ROOT / "celeryconfig.py").read_text()
+    found = []
+    for statement in ast.parse(text).body:
+        if isinstance(statement, ast.FunctionDef):
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.environ.get", "_number"):
+                name, *default = (ast.literal_eval(argument) for argument in node.args)
+                if name.lower() not in Settings.model_fields:
+                    above = _comment_above(text.splitlines(), statement.lineno)
+                    found.append((name, default[0] if default else None, above))
+    return found
+
+
+def _comment_above(lines: list[str], number: int) -> str:
+    """The comment that ends on the line before line `number`, counted from one."""
+    words: list[str] = []
+    for line in reversed(lines[: number - 1]):
+        if not line.startswith("# "):
+            break
+        words.insert(0, line.removeprefix("# "))
+    return " ".join(words)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.eventually import eventually
+from tests.ledgers import UNLIMITED
 from tests.live.nodes import Workers
 from tests.live.platform import Platform
 from tests.servers import MailSink
@@ -56,6 +57,7 @@ class Shop(Platform):
             "SECRET_KEY": "",  # Then the two processes share the one that `celadon web` makes.
             "WEB_WORKERS": str(PROCESSES),
             "WEB_THREADS": str(THREADS),
+            **UNLIMITED,
             "CONFIRM_MS": "5000",  # An order that a test holds must be with the worker, not with a web process.
         }
         self.port = free_port()

@@ -8,12 +8,12 @@ import re
 import pytest
 
 from celadon.settings import Settings
+from docs.reference.generate_settings import operators_variables
 from tests.chart.rendering import CHART, DEFAULT, EVERYTHING, PRODUCTION, VALUES, render
 
-KNOWN = {name.upper() for name in Settings.model_fields}
-CHARTS_OWN = {"WEB_BIND", "METRICS_BIND", "HEARTBEAT_FILE"}
+KNOWN = {name.upper() for name in Settings.model_fields} | {name for name, *_ in operators_variables()}
+CHARTS_OWN = {"WEB_BIND", "METRICS_BIND", "HEARTBEAT_FILE", "BEAT_GENERATION"}
 FLOWERS = {f"FLOWER_{name}" for name in ("BASIC_AUTH", "COOKIE_SECRET", "ENABLE_EVENTS", "URL_PREFIX")}
-NOT_THE_PLATFORMS = {"BEAT_GENERATION"} | FLOWERS  # The first is celeryconfig's.
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())["properties"]
 
 WORKS = {"LEDGER_URL", "BROKER_URL", "REDIS_URL", "SMTP_URL", "SENTRY_DSN"}
@@ -28,7 +28,7 @@ SECRETS_OF = {
 }
 
 
-def test_every_setting_of_the_platform_has_one_place_in_the_values():
+def test_every_setting_has_one_place_in_the_values():
     config, secrets = set(SCHEMA["config"]["properties"]), set(SCHEMA["secrets"]["properties"])
     assert config | (secrets & KNOWN) | CHARTS_OWN == KNOWN
     assert not config & secrets
@@ -43,7 +43,7 @@ def test_the_schema_and_the_documented_values_name_the_same_keys():
 
 def test_every_variable_that_a_container_gets_is_a_setting(rendered):
     for name in rendered.containers():
-        assert set(rendered.environment(name)) <= KNOWN | NOT_THE_PLATFORMS
+        assert set(rendered.environment(name)) <= KNOWN | FLOWERS
 
 
 def test_a_process_gets_the_secrets_it_uses_and_no_other(rendered):

@@ -39,6 +39,7 @@ WORDS = {
 NOT_DONE = "Not done"  # A step that was not reached when the order was given up.
 STATUS = {
     "processing": "We are working on your order. You need not wait here.",
+    "waiting": "Your order is waiting for its turn and begins by itself. You need not wait here.",
     "complete": "Everything is done. Thank you!",
     "failed": "Something needs our attention. We have been told and will see to it.",
 }
@@ -50,7 +51,7 @@ def progress(known: Known) -> dict[str, Any]:
     steps = known.order.processing(known.steps)
     return {
         "status": status,
-        "says": STATUS[status],
+        "says": STATUS["waiting" if status == "processing" and job and job.state is State.WAITING else status],
         "finished": status != "processing",
         "steps": {name: _step(name, step, known) for name, step in steps.items()},
         "next_try": iso(job.run_at) if job and job.state is State.SCHEDULED else None,
@@ -66,7 +67,7 @@ def _step(name: str, step: dict[str, Any], known: Known) -> dict[str, Any]:
         says = words["given_up"] if state == "failed" else NOT_DONE
     return {
         "state": state,
-        "says": says.format(email=known.order.email),
+        "says": says.format(email=known.order.email or "you"),
         "reason": _reason(step["last_error"] or "", known.order) if state == "failed" else None,
         "at": step["done_at"] or step["last_attempt"],
     }

@@ -8,3 +8,4 @@ globals().update({name: value for name, value in vars(project).items() if not na
 
 imports = ("tests.unit.celadon.jobs",)
 migrations = ()
+limits: dict[str, object] = {}

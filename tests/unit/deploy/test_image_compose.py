@@ -13,6 +13,7 @@ import yaml
 
 from celadon.settings import Settings
 from celeryconfig import lanes
+from docs.reference.generate_settings import operators_variables
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 TEXT = (DEPLOY / "compose.yaml").read_text()
@@ -22,7 +23,8 @@ WORKERS = {name.removeprefix("worker-"): how for name, how in SERVICES.items() i
 ONE_SHOT = "migrate"
 MARGIN_S = 5
 
-KNOWN = {name.upper() for name in Settings.model_fields}
+OPERATORS = {name: str(default) for name, default, _ in operators_variables()}
+KNOWN = {name.upper() for name in Settings.model_fields} | set(OPERATORS)
 PLATFORM = ["web", "beat", ONE_SHOT, *(f"worker-{lane}" for lane in lanes)]
 
 
@@ -106,6 +108,13 @@ def test_images_have_a_version():
 
 def test_every_variable_of_the_platform_is_a_setting():
     assert [set(SERVICES[name]["environment"]) - KNOWN for name in PLATFORM] == [set()] * len(PLATFORM)
+
+
+def test_what_the_operators_file_reads_can_be_set_and_has_its_default():
+    told = dict(re.findall(r"^  (\w+): \$\{\1:-(.+)\}$", TEXT, re.M))
+    # The generation is raised where the file is changed, and the image holds the file.
+    wanted = {name: default for name, default in OPERATORS.items() if name != "BEAT_GENERATION"}
+    assert {name: told.get(name) for name in wanted} == wanted
 
 
 def test_flower_has_its_own_redis_user_and_no_way_to_the_ledger():

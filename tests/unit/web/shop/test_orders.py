@@ -42,7 +42,7 @@ def test_every_step_has_words_for_every_state() -> None:
     assert list(WORDS) == list(STEPS)
     for words in WORDS.values():
         assert set(words) == {"title", "waiting", "running", "done", "failed", "given_up"}
-    assert set(STATUS) == {"processing", "complete", "failed"}
+    assert set(STATUS) == {"processing", "waiting", "complete", "failed"}
 
 
 def test_an_unfinished_order_keeps_itself_up_to_date(client: Client) -> None:
@@ -56,6 +56,29 @@ def test_an_unfinished_order_keeps_itself_up_to_date(client: Client) -> None:
     assert "Look again" not in page
     assert "Moon jar is short: 4 wanted, 3 left" in page
     assert "Next try at" in page
+
+
+def test_an_order_that_is_held_back_says_that_it_waits_for_its_turn(client: Client) -> None:
+    known = know(order_of(client, lines=SHORT))
+    assert known.job is not None
+
+    told = progress(replace(known, job=replace(known.job, state=State.WAITING)))
+
+    assert (told["says"], told["finished"]) == (STATUS["waiting"], False)
+    assert progress(known)["says"] == STATUS["processing"]
+
+
+def test_an_order_whose_customer_is_forgotten_can_still_be_looked_at(client: Client) -> None:
+    order_id = order_of(client)
+    with session() as own:
+        order = get_order(own, order_id)
+        order.customer_name = order.email = ""
+        own.commit()
+
+    page = text_of(client.get(f"/orders/{order_id}"))
+
+    assert " by " not in page.partition("Progress")[0]
+    assert "Sent to you" in page
 
 
 def test_without_scripts_an_order_that_takes_longer_is_looked_at_by_a_link(client: Client) -> None:
