@@ -23,26 +23,32 @@ from celadon.client.errors import (
     UnknownJob,
     UnknownJobId,
     UnknownQueue,
+    UnknownSchedule,
     Unreachable,
 )
-from celadon.client.values import Receipt
+from celadon.client.values import Gate, Limit, Receipt, Schedule, Use
 
 __all__ = [
     "ApiError",
     "AsyncCeladonClient",
     "CeladonClient",
+    "Gate",
     "InvalidRequest",
     "KeyConflict",
+    "Limit",
     "NotAllowed",
     "NotAuthenticated",
     "NotAuthorized",
     "PayloadTooLarge",
     "Receipt",
     "Refused",
+    "Schedule",
     "TooManyRequests",
     "Unavailable",
     "UnknownJob",
     "UnknownJobId",
     "UnknownQueue",
+    "UnknownSchedule",
     "Unreachable",
+    "Use",
 ]

@@ -17,7 +17,7 @@ from celadon.client.calls import Calls, Filters
 from celadon.client.errors import ApiError
 from celadon.client.exchange import Policy
 from celadon.client.flow import Answer, Failure, Flow, Found, Open, Pause, Read, Request, Send, Step
-from celadon.client.values import Receipt
+from celadon.client.values import Gate, Kind, Receipt, Schedule
 from celadon.jobs import JobSummary, JobView
 
 T = TypeVar("T")
@@ -71,6 +71,35 @@ class AsyncCeladonClient:
         self, job_id: str, *, run_at: datetime | None = None, delay: timedelta | float | None = None
     ) -> JobView:
         return await self._do(self._calls.reschedule(job_id, run_at, delay))
+
+    async def schedules(self) -> list[Schedule]:
+        return await self._do(self._calls.schedules())
+
+    async def pause_schedule(self, name: str, *, reason: str | None = None) -> Schedule:
+        return await self._do(self._calls.turn_schedule(name, "pause", {"reason": reason}))
+
+    async def resume_schedule(self, name: str) -> Schedule:
+        return await self._do(self._calls.turn_schedule(name, "resume"))
+
+    async def limits(self) -> list[Gate]:
+        return await self._do(self._calls.gates("limits"))
+
+    async def pauses(self) -> list[Gate]:
+        return await self._do(self._calls.gates("pauses"))
+
+    async def pause(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        reason: str | None = None,
+        until: datetime | None = None,
+        lasts: timedelta | float | None = None,
+    ) -> Gate:
+        return await self._do(self._calls.pause(kind, name, reason, until, lasts))
+
+    async def resume(self, kind: Kind, name: str) -> Gate:
+        return await self._do(self._calls.resume(kind, name))
 
     async def aclose(self) -> None:
         """Close its connections."""

@@ -17,7 +17,7 @@ from celadon.client.calls import Calls, Filters
 from celadon.client.errors import ApiError
 from celadon.client.exchange import Policy
 from celadon.client.flow import Answer, Failure, Flow, Found, Open, Pause, Read, Request, Send, Step
-from celadon.client.values import Receipt
+from celadon.client.values import Gate, Kind, Receipt, Schedule
 from celadon.jobs import JobSummary, JobView
 
 T = TypeVar("T")
@@ -103,6 +103,42 @@ class CeladonClient:
     ) -> JobView:
         """Make a scheduled job due at another time."""
         return self._do(self._calls.reschedule(job_id, run_at, delay))
+
+    def schedules(self) -> list[Schedule]:
+        """All schedules, by name."""
+        return self._do(self._calls.schedules())
+
+    def pause_schedule(self, name: str, *, reason: str | None = None) -> Schedule:
+        """Let a schedule fire nothing until it is resumed."""
+        return self._do(self._calls.turn_schedule(name, "pause", {"reason": reason}))
+
+    def resume_schedule(self, name: str) -> Schedule:
+        """Let a schedule go on with its next due time."""
+        return self._do(self._calls.turn_schedule(name, "resume"))
+
+    def limits(self) -> list[Gate]:
+        """What is limited, with its present use, by kind and name."""
+        return self._do(self._calls.gates("limits"))
+
+    def pauses(self) -> list[Gate]:
+        """What is paused, by kind and name."""
+        return self._do(self._calls.gates("pauses"))
+
+    def pause(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        reason: str | None = None,
+        until: datetime | None = None,
+        lasts: timedelta | float | None = None,
+    ) -> Gate:
+        """Hold the jobs of a queue, of a name or of a tenant, until then or for so many seconds, or until `resume`."""
+        return self._do(self._calls.pause(kind, name, reason, until, lasts))
+
+    def resume(self, kind: Kind, name: str) -> Gate:
+        """End a pause."""
+        return self._do(self._calls.resume(kind, name))
 
     def close(self) -> None:
         """Close its connections."""

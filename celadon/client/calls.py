@@ -12,7 +12,18 @@ from celadon.client.errors import ApiError, InvalidRequest
 from celadon.client.exchange import Policy, exchange
 from celadon.client.flow import Answer, Flow, Found, Open, Pause, Read, Request, Send
 from celadon.client.stream import Parser
-from celadon.client.values import Receipt, job_of, listed, results_of, stranger, told, value_of
+from celadon.client.values import (
+    Gate,
+    Kind,
+    Receipt,
+    Schedule,
+    job_of,
+    listed,
+    results_of,
+    stranger,
+    told,
+    value_of,
+)
 from celadon.errors import InvalidOption
 from celadon.jobs import JobSummary, JobView
 from celadon.times import instant, seconds
@@ -48,7 +59,7 @@ class Calls:
             )
         if not key or not key.isascii() or not key.isprintable():
             raise InvalidOption("key: give the text that `celadon keys create` printed")
-        self._jobs = f"{base_url.rstrip('/')}/api/jobs"
+        self._api = f"{base_url.rstrip('/')}/api"
         self._headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         self._policy = policy
 
@@ -58,7 +69,7 @@ class Calls:
         job: NewJob = {**options, "name": name, "payload": payload}
         key = key_of(job, new_key())
         try:
-            return value_of(Receipt, (yield from self._ask("POST", "", body=body_of(job, key))))
+            return value_of(Receipt, (yield from self._ask("POST", "/jobs", body=body_of(job, key))))
         except ApiError as error:
             error.idempotency_key = key
             explain(error, job, key)
@@ -81,7 +92,7 @@ class Calls:
         for part in parts(bodies):
             body = b'{"jobs":[' + b",".join(bodies[number] for number in part) + b"]}"
             try:
-                answer = yield from self._ask("POST", "/bulk", body=body)
+                answer = yield from self._ask("POST", "/jobs/bulk", body=body)
                 results |= zip(part, results_of(answer, len(part)), strict=True)
             except ApiError as error:
                 error.idempotency_key = key
@@ -96,7 +107,7 @@ class Calls:
     # --- asking
 
     def job(self, job_id: str, *, payload: bool = False) -> Flow[JobView]:
-        return job_of((yield from self._ask("GET", _at(job_id), {"include": "payload"} if payload else {})))
+        return job_of((yield from self._ask("GET", _at("jobs", job_id), {"include": "payload"} if payload else {})))
 
     def wait(self, job_id: str, limit_s: float) -> Flow[JobView]:
         with sendable():
@@ -104,7 +115,7 @@ class Calls:
         while True:
             began = self._policy.now()
             asked_s = min(max(until - began, 0.0), LONGEST_WAIT_S)
-            job = job_of((yield from self._ask("GET", _at(job_id), wait_s=asked_s)))
+            job = job_of((yield from self._ask("GET", _at("jobs", job_id), wait_s=asked_s)))
             now = self._policy.now()
             if job.finished or now >= until:
                 return job
@@ -118,7 +129,7 @@ class Calls:
                 given[name] = text(instant(name, filters.get(name)))  # type: ignore[arg-type]
         params = {name: value for name, value in given.items() if value is not None} | {"limit": page_size}
         while True:
-            page = yield from self._ask("GET", "", params)
+            page = yield from self._ask("GET", "/jobs", params)
             for facts in listed(page, "jobs"):
                 yield Found(value_of(JobSummary, facts))
             if not page.get("next"):
@@ -130,7 +141,7 @@ class Calls:
         come_back_s = COME_BACK_S
         while True:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": seen} if seen else {})}
-            path = f"{_at(job_id)}/events"
+            path = f"{_at('jobs', job_id)}/events"
             answer = yield from self._exchange("GET", path, headers=headers, silent_s=SILENCE_S, step=Open)
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                 raise stranger("no stream of events")
@@ -149,7 +160,7 @@ class Calls:
     def act(self, job_id: str, action: str, body: bytes | None = None) -> Flow[JobView]:
         # Between two tries the job may run and be where it was: a second one would run it again.
         once = action != "cancel"
-        return job_of((yield from self._ask("POST", f"{_at(job_id)}/{action}", body=body, once=once)))
+        return job_of((yield from self._ask("POST", f"{_at('jobs', job_id)}/{action}", body=body, once=once)))
 
     def reschedule(self, job_id: str, run_at: datetime | None, delay: timedelta | float | None) -> Flow[JobView]:
         if (run_at is None) == (delay is None):
@@ -157,6 +168,31 @@ class Calls:
         with sendable():
             when = {"run_at": text(instant("run_at", run_at)), "delay_s": seconds("delay", delay)}
             return self.act(job_id, "reschedule", encoded(when))
+
+    # --- schedules, limits, pauses
+
+    def schedules(self) -> Flow[list[Schedule]]:
+        told = yield from self._ask("GET", "/schedules")
+        return [value_of(Schedule, each) for each in listed(told, "schedules")]
+
+    def turn_schedule(self, name: str, action: str, facts: Mapping[str, Any] | None = None) -> Flow[Schedule]:
+        body = None if facts is None else encoded(facts)
+        return value_of(Schedule, (yield from self._ask("POST", _at("schedules", name, action), body=body)))
+
+    def gates(self, which: str) -> Flow[list[Gate]]:
+        told = yield from self._ask("GET", f"/{which}")
+        return [value_of(Gate, each) for each in listed(told, which)]
+
+    def pause(
+        self, kind: Kind, name: str, reason: str | None, until: datetime | None, lasts: timedelta | float | None
+    ) -> Flow[Gate]:
+        with sendable():
+            when = {"until": text(instant("until", until)), "for_s": seconds("lasts", lasts)}
+            body = encoded({"reason": reason, **when})
+        return value_of(Gate, (yield from self._ask("PUT", _at("pauses", kind, name), body=body)))
+
+    def resume(self, kind: Kind, name: str) -> Flow[Gate]:
+        return value_of(Gate, (yield from self._ask("DELETE", _at("pauses", kind, name))))
 
     def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, **how: Any) -> Flow[Any]:
         """Ask, and come to the JSON object of the answer."""
@@ -175,7 +211,7 @@ class Calls:
     ) -> Flow[Answer]:
         request = Request(
             method=method,
-            url=self._jobs + path,
+            url=self._api + path,
             params=params or {},
             headers={**self._headers, **(headers or {})},
             **how,
@@ -183,5 +219,6 @@ class Calls:
         return exchange(request, self._policy, step)
 
 
-def _at(job_id: str) -> str:
-    return f"/{quote(job_id, safe='')}"
+def _at(*parts: str) -> str:
+    """An address below that of the API."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)

@@ -62,6 +62,10 @@ class UnknownJobId(ApiError, errors.UnknownJobId):
     """There is no job of that id."""
 
 
+class UnknownSchedule(ApiError, errors.UnknownSchedule):
+    """There is no schedule of that name."""
+
+
 class NotAllowed(ApiError, errors.NotAllowed):
     """The job is in a state in which this can't be done."""
 
@@ -85,6 +89,7 @@ _BY_TYPE: dict[str, type[ApiError]] = {
     "request-key-reused": KeyConflict,
     "too-large": PayloadTooLarge,
     "no-such-job": UnknownJobId,
+    "no-such-schedule": UnknownSchedule,
     "not-in-this-state": NotAllowed,
     "ledger-unavailable": Unavailable,
     "broker-unavailable": Refused,

@@ -8,12 +8,13 @@ from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from celadon.client.errors import ApiError, of_problem
 from celadon.jobs import JobView
 
 T = TypeVar("T")
+Kind = Literal["queue", "job", "tenant"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,67 @@ class Receipt:
     after_ms: float | None = None
     reason: str | None = None
     href: str | None = None  # Where to ask for the job.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """A schedule: see `celadon.schedules.ScheduleView`."""
+
+    name: str
+    job: str
+    rule: Mapping[str, Any]
+    when: str  # The rule in words.
+    queue: str | None
+    source: str  # config | api
+    status: str  # active | paused | ended
+    reason: str | None  # Why it is paused.
+    missed: str
+    missed_max: int
+    overlap: str
+    jitter_s: float
+    starts_at: datetime | None
+    ends_at: datetime | None
+    last_due: datetime
+    next_due: datetime | None  # None: it is paused, or has ended.
+    last_job: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """One rule of a gate: see `celadon.limits.Limit`."""
+
+    concurrency: int | None
+    starts: int | None
+    per_s: float | None
+    each: str  # all | tenant | worker
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Use:
+    """How far one rule is used, under one key: see `celadon.ledger.limits.Use`."""
+
+    rule: Limit
+    key: str | None
+    running: int
+    reserved: int
+    starts: int
+    room: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """A queue, a job's name or a tenant that is limited or paused: see `celadon.ledger.limits.Gate`."""
+
+    kind: str
+    name: str
+    rules: tuple[Limit, ...]
+    source: str | None
+    paused: bool
+    until: datetime | None
+    reason: str | None
+    use_broker: bool
+    waiting: int
+    uses: tuple[Use, ...]
 
 
 def told(text: bytes | str) -> Mapping[str, Any]:
@@ -94,5 +156,5 @@ def _value(hint: Any, value: Any) -> Any:
         if isinstance(kind, type) and issubclass(kind, Enum):
             return kind(value) if value in kind._value2member_map_ else value  # A word of a newer server stays a word.
         if isinstance(kind, type) and is_dataclass(kind):
-            return tuple(value_of(kind, each) for each in value)
+            return value_of(kind, value) if isinstance(value, dict) else tuple(value_of(kind, each) for each in value)
     return value

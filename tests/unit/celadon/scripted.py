@@ -63,7 +63,7 @@ class Scripted:
             def answer(self) -> None:
                 scripted._answer(self)
 
-            do_GET = do_POST = answer
+            do_GET = do_POST = do_PUT = do_DELETE = answer
 
             def finish(self) -> None:
                 super().finish()
