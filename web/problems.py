@@ -37,12 +37,13 @@ KNOWN: dict[type[Exception], tuple[int, str]] = {
     errors.PayloadTooLarge: (413, "too-large"),
     errors.KeyConflict: (422, "request-key-reused"),
     errors.UnknownJobId: (404, "no-such-job"),
+    errors.UnknownSchedule: (404, "no-such-schedule"),
     errors.NotAllowed: (409, "not-in-this-state"),
     errors.LedgerUnavailable: (503, "ledger-unavailable"),
     errors.Refused: (503, "broker-unavailable"),
 }
-# Options of `submit` and `list_jobs` under the names that requests give them.
-_FIELDS = {"delay": "delay_s", "expires_in": "expires_in_s", "states": "state"}
+# Options of `submit`, `list_jobs` and `schedules.add` under the names that requests give them.
+_FIELDS = {"delay": "delay_s", "expires_in": "expires_in_s", "states": "state", "every": "every_s"}
 
 
 def install(app: Flask) -> None:

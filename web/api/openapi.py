@@ -18,7 +18,7 @@ from web.api.asked import key_pattern
 from web.api.models import MAX_NAME, Problem
 from web.api.route import Route
 
-INFO = """Submit background jobs, look at them and steer them; and order from the shop.
+INFO = """Submit background jobs, look at them and steer them; schedules, limits and pauses; and order from the shop.
 
 Errors are `application/problem+json` (RFC 9457). Programs show a key, as `Authorization: Bearer cel_…`; its scopes
 say what it may: `produce` submits jobs, `read` looks at them, `operate` steers them. A key may make so many requests
@@ -43,7 +43,7 @@ _MEANS = {
     401: "There is no key, or no good one.",
     403: "The key lacks the scope, or a page of another site sent the request.",
     404: "There is no such thing.",
-    409: "The job is in another state.",
+    409: "The job is in another state, the name is taken, or it is to be changed in the configuration.",
     413: "The body or the payload is too large.",
     415: "The body is not said to be JSON.",
     422: "The request does not fit; `errors` says what to mend.",
@@ -183,8 +183,9 @@ def _schemas(routes: tuple[Route, ...]) -> tuple[dict[tuple[str, str], Any], dic
         ]
     made, found = TypeAdapter.json_schemas(wanted, ref_template=_REF, schema_generator=_Brief)
     components = found["$defs"]
-    # A job's payload is told only to those who ask for it.
-    components["JobView"]["required"].remove("payload")
+    # Payloads are told only to those who ask for them.
+    for view in ("JobView", "ScheduleView"):
+        components[view]["required"].remove("payload")
     schemas = {name: schema for (name, _), schema in made.items()}
     for route in routes:
         if route.query is not None:  # Each of its fields is a parameter by itself.

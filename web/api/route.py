@@ -11,6 +11,8 @@ from pydantic import BaseModel
 
 from celadon.ledger.apikeys import Scope
 
+LOCATION = {"Location": "Where it is."}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Route:

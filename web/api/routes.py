@@ -22,11 +22,11 @@ from web.api.models import (
     SubmitJob,
     SubmitJobs,
 )
-from web.api.route import Route
+from web.api.route import LOCATION, Route
 from web.api.shop_models import NewOrder, Order, PlacedOrder, Product
+from web.api.steering import STEERING
 
 AROUND_PAYLOAD = 16 * 1024  # Bytes of a job's body besides its payload: names, keys, white space.
-LOCATION = {"Location": "Where it is."}
 
 
 def document() -> Response:
@@ -131,6 +131,7 @@ ROUTES = (
         answer=JobView,
         problems=(409,),
     ),
+    *STEERING,
     Route(method="GET", rule="/products", name="products", view=products.every, answer=list[Product]),
     Route(
         method="POST",
