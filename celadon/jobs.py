@@ -57,6 +57,8 @@ class Claim:
     queued_at: datetime | None = None
     run_at: datetime | None = None
     schedule: str | None = None
+    frees: bool = False  # A limit counts it while it runs: its end makes room for another.
+    begin_by: float | None = None  # Monotonic time by which its body has to begin, for the window of a limit.
     began: float = field(default_factory=time.monotonic)  # Good in every process of this host.
 
     def seconds(self) -> float:

@@ -132,3 +132,8 @@ def declared() -> dict[tuple[Kind, str], tuple[Limit, ...]]:
         elif kind == "job":
             registry.get(name)
     return made
+
+
+def generation() -> int:
+    """Of the configuration that this process has: its limits never overwrite those of a newer one."""
+    return int(getattr(operators_file(), "beat_generation", 1))

@@ -5,6 +5,7 @@ Claiming raises the job's epoch and every departure raises it again, so a write 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,16 +32,17 @@ from sqlalchemy import (
 from celadon import telemetry
 from celadon.errors import LostClaim
 from celadon.jobs import Claim, Failure
+from celadon.ledger import places
 from celadon.ledger.alerts import raise_alert
 from celadon.ledger.db import at, begin, reading
+from celadon.ledger.gates import refused
 from celadon.ledger.tables import attempts, jobs
-from celadon.ledger.writing import paused
 from celadon.states import Outcome, State
 
 QUEUED_NOW: Mapping[str, Any] = {"send_due": at(), "sends": 0, "queued_at": at()}
 """What every way into `queued` that does not send by itself sets in the same statement."""
 
-NOT_HELD: Mapping[str, Any] = {"lease_until": None, "claimed_at": None}
+NOT_HELD: Mapping[str, Any] = {"lease_until": None, "claimed_at": None, "reserved_at": None}
 
 CLEARED: Mapping[str, Any] = {"quarantine": False, "exclusive": False}
 """A run that came to its own end clears the job of what it was suspected of."""
@@ -78,12 +80,12 @@ _FREE = and_(
     jobs.c.id == _ID,
     jobs.c.state == State.QUEUED.value,
     in_time(),
-    ~paused(),
+    ~refused(),
     _MAY,
 )
 _OF_CLAIM = [
     *("epoch", "name", "queue", "payload", "scope", "attempt", "max_attempts", "tenant", "trace", "schedule"),
-    *("created_at", "queued_at", "run_at", "claimed_at"),
+    *("created_at", "queued_at", "run_at", "claimed_at", "reserved_at"),
 ]
 _CLAIM = (
     update(jobs)
@@ -111,19 +113,31 @@ def this(claim: Claim) -> dict[str, Any]:
 def claim(
     job_id: str, *, worker: str, engine: str, lease_s: float, alone: bool = False, exclusive: bool = False
 ) -> Claim | None:
-    """Take a queued job: one statement. None if it is not to be had; `why_not` tells.
+    """Take a queued job: one statement, and a few more if it is limited. None: it is not to be had; `why_not` tells.
 
     alone: the caller runs it in a process of its own, so it may take a job in quarantine. exclusive: and its worker
     begins no other suspect meanwhile, so it may take one that has to be the only one.
     """
     runner = {"b_worker": worker, "b_of_my_worker": f"{boot_of(worker)}:%", "b_engine": engine, "b_lease_s": lease_s}
-    with begin() as connection:
-        row = connection.execute(
-            _CLAIM, {"b_id": job_id, **runner, "b_alone": alone, "b_exclusive": exclusive}
-        ).one_or_none()
+    sent, place = time.monotonic(), None
+    try:
+        with begin() as connection:
+            row = connection.execute(
+                _CLAIM, {"b_id": job_id, **runner, "b_alone": alone, "b_exclusive": exclusive}
+            ).one_or_none()
+            if row is not None and row.reserved_at is not None:
+                place = places.take(connection, job_id, boot_of(worker) or worker, row)
+    except places.WorkerIsFull:
+        with begin() as connection:
+            places.give_up(connection, job_id)
+        return None
     if row is None:
         return None
     facts = {**row._mapping, "scope": row.scope or job_id}
+    del facts["reserved_at"]
+    if place is not None:
+        facts["frees"] = place.frees
+        facts["begin_by"] = None if place.begin_within_s is None else sent + place.begin_within_s
     return Claim(job_id=job_id, worker=worker, engine=engine, **facts)
 
 
@@ -149,7 +163,7 @@ def why_not(job_id: str) -> WhyNot:
                 jobs.c.state,
                 jobs.c.claimed_by,
                 jobs.c.quarantine,
-                paused().label("held"),
+                refused().label("held"),
             ).where(jobs.c.id == job_id)
         ).one_or_none()
     if row is None:
@@ -279,6 +293,20 @@ def give_back(claim: Claim) -> State:
     return _depart(claim, Outcome.INTERRUPTED, _leave(State.QUEUED, **QUEUED_NOW), {})
 
 
+def give_back_all(held: Collection[Claim]) -> int:
+    """`give_back` for what a process holds as it ends, in one commit. How many; claims that are gone are left out."""
+    leave, left = _leave(State.QUEUED, **QUEUED_NOW), []
+    with begin() as connection:
+        for claim in sorted(held, key=lambda claim: claim.job_id):
+            row = connection.execute(leave, this(claim)).one_or_none()
+            if row is not None:
+                _record(connection, claim, Outcome.INTERRUPTED)
+                left.append((claim, State(row.state)))
+    for claim, state in left:
+        telemetry.ended(claim, Outcome.INTERRUPTED, state, None)
+    return len(left)
+
+
 def sleep(claim: Claim, wake_at: datetime) -> State:
     """running → scheduled until `wake_at`, unburnt. Raises LostClaim."""
     return _depart(claim, Outcome.ASLEEP, _leave(State.SCHEDULED, run_at=wake_at, **CLEARED, crashes=0), {})
@@ -313,20 +341,24 @@ def _depart(
         row = connection.execute(leave, {**this(claim), **values}).one_or_none()
         if row is None:
             raise LostClaim(f"job {claim.job_id}: epoch {claim.epoch} is no longer the running one")
-        connection.execute(
-            _ATTEMPT,
-            {
-                "job_id": claim.job_id,
-                "epoch": claim.epoch,
-                "number": claim.attempt + 1,
-                "worker": claim.worker,
-                "engine": claim.engine,
-                "started_at": claim.claimed_at,
-                "outcome": outcome,
-                "error": failure.traceback if failure else None,
-            },
-        )
+        _record(connection, claim, outcome, failure.traceback if failure else None)
         if failure is not None:
             raise_alert(connection, claim, failure, State(row.state), row.attempt, alert_after)
     telemetry.ended(claim, outcome, State(row.state), failure)
     return State(row.state)
+
+
+def _record(connection: Connection, claim: Claim, outcome: Outcome, error: str | None = None) -> None:
+    connection.execute(
+        _ATTEMPT,
+        {
+            "job_id": claim.job_id,
+            "epoch": claim.epoch,
+            "number": claim.attempt + 1,
+            "worker": claim.worker,
+            "engine": claim.engine,
+            "started_at": claim.claimed_at,
+            "outcome": outcome,
+            "error": error,
+        },
+    )

@@ -7,32 +7,53 @@ from typing import Any
 
 from sqlalchemy import Select, and_, case, or_, select, update
 
-from celadon.ledger import switches
+from celadon.ledger import gates, places, waiting
 from celadon.ledger.claims import QUEUED_NOW, in_time
 from celadon.ledger.db import at, begin, by, reading
-from celadon.ledger.tables import in_state, jobs
-from celadon.ledger.writing import paused
+from celadon.ledger.gates import COLUMN, held, refused
+from celadon.ledger.tables import TENANT, in_state, jobs
 from celadon.states import State
 
 BATCH = 500  # Rows a statement moves: a few milliseconds' work, so that no lock is held for long.
 
 
 def promote(limit: int = BATCH) -> int:
-    """scheduled → queued for what is due, or → waiting if its queue or name is paused."""
+    """scheduled → queued for what is due, or → waiting for what is paused or limited."""
     due = _locked(and_(in_state(State.SCHEDULED), jobs.c.run_at <= by()), jobs.c.run_at, limit)
-    state = case((paused(), State.WAITING.value), else_=State.QUEUED.value)
+    state = case((held(), State.WAITING.value), else_=State.QUEUED.value)
     return _move(due, state=state, **QUEUED_NOW)
 
 
 def release(limit: int = BATCH) -> int:
-    """waiting → queued for what nothing holds any more."""
-    free = [jobs.c.state == State.WAITING]
-    # Looked up first, and named in the statement: a large backlog behind a pause costs an index look, not a scan.
-    held = switches.paused()
-    for kind, column in (("queue", jobs.c.queue), ("job", jobs.c.name)):
-        if names := sorted(name for of, name in held if of == kind):
-            free.append(column.not_in(names))
-    return _move(_locked(and_(*free), jobs.c.id, limit), state=State.QUEUED, **QUEUED_NOW)
+    """waiting → queued for what neither a pause nor a limit holds any more. Limits release by themselves."""
+    with reading() as connection:
+        standing = gates.standing(connection)
+        closed = {gate.id for gate in standing}
+        # Asked for by name: a large backlog behind a pause or a limit costs an index look, not a scan.
+        free = [
+            and_(jobs.c.queue == queue, jobs.c.name == name)
+            for queue, name in waiting.pairs(connection)
+            if ("queue", queue) not in closed and ("job", name) not in closed
+        ]
+    others = TENANT.not_in(gates.names(standing, "tenant"))
+    moved = 0
+    for pair in free:
+        if moved < limit:
+            ready = _locked(and_(in_state(State.WAITING), pair, others), jobs.c.id, limit - moved)
+            moved += _move(ready, state=State.QUEUED, **QUEUED_NOW)
+    return moved
+
+
+def hold_unplaced(limit: int = BATCH) -> int:
+    """queued → waiting for limited jobs that no place is kept for: queued before the limit was set, or given back."""
+    with reading() as connection:
+        limited = [gate for gate in gates.standing(connection) if gate.rules]
+    moved = 0
+    for kind, column in COLUMN.items():
+        if names := gates.names(limited, kind):
+            unplaced = and_(column.in_(names), in_state(State.QUEUED), jobs.c.reserved_at.is_(None))
+            moved += _move(_locked(unplaced, jobs.c.id, limit), state=State.WAITING, send_due=None)
+    return moved
 
 
 def unpark(known: Collection[tuple[Collection[str], Collection[str]]], limit: int = BATCH) -> int:
@@ -55,6 +76,7 @@ def expire(limit: int = BATCH) -> int:
         _locked(late, jobs.c.expires_at, limit),
         state=State.CANCELLED,
         send_due=None,
+        reserved_at=None,
         finished_at=at(),
         error_kind="expired",
         error_message="It was not claimed before it expired.",
@@ -63,12 +85,16 @@ def expire(limit: int = BATCH) -> int:
 
 def park(job_id: str) -> bool:
     """queued → parked: a worker got it that does not know its task."""
-    return _one(job_id, State.PARKED, send_due=None)
+    with begin() as connection:
+        got = and_(jobs.c.id == job_id, in_state(State.QUEUED))
+        away: dict[str, Any] = {"state": State.PARKED, "send_due": None, "reserved_at": None}
+        return bool(connection.execute(update(jobs).where(got).values(away)).rowcount)
 
 
 def hold(job_id: str) -> bool:
-    """queued → waiting: its queue or name is paused."""
-    return _one(job_id, State.WAITING, send_due=None)
+    """queued → waiting: it is paused, or limited and no place is kept for it."""
+    with begin() as connection:
+        return places.give_up(connection, job_id)
 
 
 def queued_ids(queues: Collection[str], names: Collection[str], limit: int, *, only_off: Any = None) -> list[str]:
@@ -78,7 +104,7 @@ def queued_ids(queues: Collection[str], names: Collection[str], limit: int, *, o
         jobs.c.queue.in_(sorted(queues)),
         jobs.c.name.in_(sorted(names)),
         in_time(),
-        ~paused(),
+        ~refused(),
     )
     if only_off is not None:
         wanted = and_(wanted, only_off)
@@ -95,12 +121,3 @@ def _locked(which: Any, order: Any, limit: int) -> Select[Any]:
 def _move(ids: Select[Any], **values: Any) -> int:
     with begin() as connection:
         return int(connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(**values)).rowcount)
-
-
-def _one(job_id: str, state: State, **values: Any) -> bool:
-    with begin() as connection:
-        return bool(
-            connection.execute(
-                update(jobs).where(jobs.c.id == job_id, jobs.c.state == State.QUEUED).values(state=state, **values)
-            ).rowcount
-        )

@@ -34,6 +34,7 @@ def cancel(job_id: str, *, actor: str = "operator") -> State:
                 .values(
                     state=state,
                     send_due=None,
+                    reserved_at=None,
                     finished_at=at(),
                     error_kind="cancelled",
                     error_message=f"by {actor}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from celadon.ledger.db import at, begin, reading
 from celadon.ledger.tables import workers
@@ -67,9 +67,13 @@ def leave(worker_id: str) -> None:
 def alive() -> Sequence[Worker]:
     """Workers heard of lately that are not stopping."""
     with reading() as connection:
-        rows = connection.execute(
-            select(workers).where(workers.c.last_seen > at(-settings().presence_s), workers.c.stopping.is_(False))
-        ).all()
+        return alive_on(connection)
+
+
+def alive_on(connection: Connection) -> Sequence[Worker]:
+    """The same, on a connection that is already at it."""
+    heard = workers.c.last_seen > at(-settings().presence_s)
+    rows = connection.execute(select(workers).where(heard, workers.c.stopping.is_(False))).all()
     return [
         Worker(
             id=row.id,

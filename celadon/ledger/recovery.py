@@ -15,8 +15,8 @@ from celadon.ledger.alerts import write_alert
 from celadon.ledger.blame import Death, died_together, judge
 from celadon.ledger.claims import NOT_HELD, QUEUED_NOW, in_time
 from celadon.ledger.db import at, begin, by, reading
+from celadon.ledger.gates import refused
 from celadon.ledger.tables import attempts, in_state, jobs
-from celadon.ledger.writing import paused
 from celadon.settings import settings
 from celadon.states import Outcome, State
 
@@ -62,7 +62,7 @@ def suspects(queues: Collection[str], names: Collection[str], limit: int) -> lis
                 jobs.c.queue.in_(sorted(queues)),
                 jobs.c.name.in_(sorted(names)),
                 in_time(),
-                ~paused(),
+                ~refused(),
             )
             # Those convicted least, and of these the oldest: nobody is tried again before all have been.
             .order_by(jobs.c.exclusive, jobs.c.crashes, jobs.c.id)

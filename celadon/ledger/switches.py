@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from celadon.errors import InvalidOption
 from celadon.ids import new_id
 from celadon.ledger.db import at, begin, clock, reading
+from celadon.ledger.gates import pausing
 from celadon.ledger.tables import audit, switches
 from celadon.ledger.writing import upsert
 from celadon.limits import Kind
@@ -84,6 +85,5 @@ def off_broker() -> set[tuple[str, str]]:
 def paused() -> set[tuple[str, str]]:
     """(kind, name) of everything that is paused now."""
     with reading() as connection:
-        holds = or_(switches.c.until.is_(None), switches.c.until > at())
-        rows = connection.execute(select(switches.c.kind, switches.c.name).where(switches.c.paused.is_(True), holds))
+        rows = connection.execute(select(switches.c.kind, switches.c.name).where(pausing()))
         return {(row.kind, row.name) for row in rows}

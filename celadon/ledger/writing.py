@@ -14,10 +14,8 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    exists,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -26,7 +24,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from celadon.errors import KeyConflict
 from celadon.jobs import NewJob
 from celadon.ledger.db import at
-from celadon.ledger.tables import jobs, keys, switches
+from celadon.ledger.gates import held
+from celadon.ledger.tables import jobs, keys
 from celadon.settings import settings
 from celadon.states import State
 
@@ -34,17 +33,6 @@ from celadon.states import State
 def upsert(connection: Connection, table: Table) -> Any:
     """An INSERT that understands ON CONFLICT, in the database's own dialect."""
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-
-
-def paused() -> Any:
-    """SQL: the job's queue or name is paused."""
-    return exists().where(
-        switches.c.paused.is_(True),
-        or_(
-            and_(switches.c.kind == "queue", switches.c.name == jobs.c.queue),
-            and_(switches.c.kind == "job", switches.c.name == jobs.c.name),
-        ),
-    )
 
 
 # The statements of the busy paths are built once: building one costs more than running it.
@@ -64,13 +52,7 @@ _INSERT = (
             (
                 and_(
                     State.QUEUED.value == _STATE,
-                    exists().where(
-                        switches.c.paused.is_(True),
-                        or_(
-                            and_(switches.c.kind == "queue", switches.c.name == bindparam("b_queue")),
-                            and_(switches.c.kind == "job", switches.c.name == bindparam("b_name")),
-                        ),
-                    ),
+                    held(bindparam("b_queue"), bindparam("b_name"), bindparam("b_tenant", type_=jobs.c.tenant.type)),
                 ),
                 State.WAITING.value,
             ),
@@ -141,7 +123,14 @@ def withdraw(connection: Connection, job_id: str, reason: str) -> bool:
     gone = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.in_((State.QUEUED, State.WAITING, State.PARKED)))
-        .values(state=State.CANCELLED, send_due=None, finished_at=at(), error_kind="refused", error_message=reason)
+        .values(
+            state=State.CANCELLED,
+            send_due=None,
+            reserved_at=None,
+            finished_at=at(),
+            error_kind="refused",
+            error_message=reason,
+        )
     ).rowcount
     if gone:
         connection.execute(delete(keys).where(keys.c.job_id == job_id))

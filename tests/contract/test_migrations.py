@@ -20,7 +20,7 @@ from tests.contract.given import race
 from tests.contract.pointed import pointed
 from tests.ledgers import KINDS
 
-OVER_EXPRESSIONS = ("jobs_queued", "jobs_waiting_")
+OVER_EXPRESSIONS = ("jobs_queued", "jobs_waiting")
 
 
 @pytest.fixture(params=KINDS)

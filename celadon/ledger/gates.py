@@ -1,0 +1,121 @@
+"""Gates as rows: whether a queue, a name or a tenant is paused or limited, asked in SQL and read as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select
+
+from celadon.ledger.db import at
+from celadon.ledger.tables import jobs, switches
+from celadon.limits import Kind, Limit, parsed
+
+COLUMN = {"queue": jobs.c.queue, "job": jobs.c.name, "tenant": jobs.c.tenant}
+"""The column of a job that a gate of each kind is about."""
+
+
+class Group(NamedTuple):
+    """Jobs that stand before the same gates."""
+
+    queue: str
+    name: str
+    tenant: str  # Empty: they have none.
+
+    @property
+    def gates(self) -> set[tuple[str, str]]:
+        """(kind, name) of all that could hold them."""
+        return {("queue", self.queue), ("job", self.name), *([("tenant", self.tenant)] if self.tenant else [])}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """A gate that is paused or limited now."""
+
+    kind: Kind
+    name: str
+    paused: bool
+    rules: tuple[Limit, ...]
+    turn: str  # The tenant that was served last; empty: one without.
+
+    @property
+    def id(self) -> tuple[str, str]:
+        return self.kind, self.name
+
+
+def pausing() -> ColumnElement[bool]:
+    """SQL: the switch is a pause that has not ended by itself."""
+    return and_(switches.c.paused.is_(True), or_(switches.c.until.is_(None), switches.c.until > at()))
+
+
+def held(queue: Any = jobs.c.queue, name: Any = jobs.c.name, tenant: Any = jobs.c.tenant) -> ColumnElement[bool]:
+    """SQL: the job's queue, name or tenant is paused or limited, so that it waits for a release."""
+    return _some(or_(switches.c.limits.is_not(None), pausing()), queue, name, tenant)
+
+
+def refused() -> ColumnElement[bool]:
+    """SQL: the job can't be claimed as it is: it is paused, or limited and no place is kept for it."""
+    unplaced = and_(switches.c.limits.is_not(None), jobs.c.reserved_at.is_(None))
+    return _some(or_(unplaced, pausing()), jobs.c.queue, jobs.c.name, jobs.c.tenant)
+
+
+def _some(which: Any, queue: Any, name: Any, tenant: Any) -> ColumnElement[bool]:
+    return exists().where(which, of(queue, name, tenant))
+
+
+def of(queue: Any, name: Any, tenant: Any) -> ColumnElement[bool]:
+    """SQL: the switch stands at one of these."""
+    return or_(
+        and_(switches.c.kind == "queue", switches.c.name == queue),
+        and_(switches.c.kind == "job", switches.c.name == name),
+        and_(switches.c.kind == "tenant", switches.c.name == tenant),
+    )
+
+
+def standing(connection: Connection) -> list[Standing]:
+    """All gates that are paused or limited now."""
+    is_paused = case((pausing(), True), else_=False).label("is_paused")
+    rows = connection.execute(
+        select(switches.c.kind, switches.c.name, switches.c.limits, switches.c.turn, is_paused)
+        .where(or_(switches.c.limits.is_not(None), pausing()))
+        .order_by(switches.c.kind, switches.c.name)
+    )
+    return [
+        Standing(
+            kind=row.kind,
+            name=row.name,
+            paused=bool(row.is_paused),
+            rules=parsed(row.limits or ()),
+            turn=row.turn or "",
+        )
+        for row in rows
+    ]
+
+
+def rules_of(connection: Connection, queue: str, name: str, tenant: str | None) -> list[tuple[Kind, str, Limit]]:
+    """Every rule that holds for such a job, with the gate it stands at."""
+    rows = connection.execute(
+        select(switches.c.kind, switches.c.name, switches.c.limits).where(
+            switches.c.limits.is_not(None), of(queue, name, tenant)
+        )
+    )
+    return [(row.kind, row.name, rule) for row in rows for rule in parsed(row.limits)]
+
+
+def why_waiting(connection: Connection, queue: str, name: str, tenant: str | None) -> str:
+    """In words, what holds such a job: a pause, or the limits whose turn it waits for."""
+    before = Group(queue, name, tenant or "").gates
+    told = [_words(gate) for gate in standing(connection) if gate.id in before]
+    return "; ".join(told) or "it is released at the scheduler's next tick"
+
+
+def _words(gate: Standing) -> str:
+    if gate.paused:
+        return f"{gate.kind} {gate.name!r} is paused"
+    return f"it waits for its turn: {gate.kind} {gate.name!r} is limited to " + ", and ".join(map(str, gate.rules))
+
+
+def names(gates: Sequence[Standing], kind: str) -> list[str]:
+    """The names of the gates of one kind."""
+    return [gate.name for gate in gates if gate.kind == kind]

@@ -1,0 +1,64 @@
+"""What the claim of a limited job does beside the claim, in its transaction: the start is recorded, the worker counted.
+
+Jobs that nothing limits never come here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, or_, select, update
+
+from celadon.ledger.gates import COLUMN, rules_of
+from celadon.ledger.tables import in_state, jobs, starts
+from celadon.states import State
+
+_LOCKS = 7_204_416  # The class of the locks that serialize the claims of one worker.
+
+
+class WorkerIsFull(Exception):
+    """The worker runs as many of these jobs as it may."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What a limit asks of the run."""
+
+    frees: bool  # Its end makes room for another.
+    begin_within_s: float | None  # Of the claim; None: no window asks for it.
+
+
+def take(connection: Connection, job_id: str, boot: str, row: Any) -> Place:
+    """Use the place that was kept for a job just claimed. Raises WorkerIsFull: then the claim is to be undone.
+
+    boot: the worker, in all its processes. row: what the claim returned.
+    """
+    rules = rules_of(connection, row.queue, row.name, row.tenant)
+    for_each = [(kind, name, rule.concurrency or 0) for kind, name, rule in rules if rule.each == "worker"]
+    if for_each:
+        if connection.dialect.name == "postgresql":
+            # The claims of a worker one after the other, so that each sees the one before.
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCKS, func.hashtext(boot))))
+        mine = or_(jobs.c.claimed_by == boot, jobs.c.claimed_by.startswith(f"{boot}:", autoescape=True))
+        for kind, name, concurrency in for_each:
+            running = select(func.count()).where(in_state(State.RUNNING), mine, COLUMN[kind] == name)
+            if connection.execute(running).scalar_one() > concurrency:
+                raise WorkerIsFull
+    facts = {"epoch": row.epoch, "queue": row.queue, "name": row.name, "tenant": row.tenant, "at": row.claimed_at}
+    connection.execute(insert(starts), {"job_id": job_id, **facts})
+    margins = [rule.margin_s for _, _, rule in rules if rule.starts is not None]
+    return Place(
+        frees=any(rule.concurrency is not None for _, _, rule in rules),
+        begin_within_s=min(margins) / 2 if margins else None,
+    )
+
+
+def give_up(connection: Connection, job_id: str) -> bool:
+    """queued → waiting: it is paused, or no place is kept for it. False: it was not queued."""
+    held = (
+        update(jobs)
+        .where(jobs.c.id == job_id, in_state(State.QUEUED))
+        .values(state=State.WAITING, send_due=None, reserved_at=None)
+    )
+    return bool(connection.execute(held).rowcount)

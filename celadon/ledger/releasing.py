@@ -1,0 +1,199 @@
+"""Giving places: `waiting → queued` for limited jobs, in turn, as far as all their limits have room.
+
+One release at a time, over all hosts: it counts what is used and keeps places for those it lets go, in one transaction
+under a lock. A place is kept until the job is claimed, and then its start counts in the window. So at each release the
+starts of the window and the places kept are together no more than the limit, and nothing has to be locked at a claim.
+docs/decisions/0016-places-are-kept.md says why that is exact.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from math import ceil
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select, update
+
+from celadon.ledger import gates as rows
+from celadon.ledger import room, waiting
+from celadon.ledger.db import at, begin, reading
+from celadon.ledger.gates import Group, Standing
+from celadon.ledger.room import Rooms
+from celadon.ledger.sending import ToSend
+from celadon.ledger.tables import in_state, jobs, switches
+from celadon.settings import settings
+from celadon.states import State
+
+BATCH = 500  # Jobs a release lets go at most: some tens of milliseconds under the lock.
+LOOK_ASIDE = 50  # Groups looked at beyond the free places: those before may have none left for themselves.
+# Any number will do, as long as every process that releases takes the same one.
+_LOCK = 7_204_416_013
+
+
+def release(
+    gates: Collection[tuple[str, str]] | None = None, *, most: int = BATCH, sends: bool = False
+) -> list[ToSend]:
+    """waiting → queued, with a place kept, for limited jobs whose turn has come and for whom all limits have room.
+
+    gates: only what waits at these (kind, name); None: everywhere. most: how many at most. sends: the caller tells the
+    broker of them itself, at once; otherwise the scheduler's sender does.
+
+    Nothing is released while somebody else is at it. Raises LedgerUnavailable.
+    """
+    # Most looks end here: they take no lock, and on SQLite do not keep the writers waiting.
+    found = _who_waits(gates)
+    if not found:
+        return []
+    released: list[ToSend] = []
+    with begin() as connection:
+        now = _lock(connection, wait=False)
+        if now is None:
+            return []
+        standing = rows.standing(connection)
+        rooms = room.count(connection, standing, now)
+        paused = {gate.id for gate in standing if gate.paused}
+        # No gate goes first every time: a job may stand before several.
+        limited = _limited(standing, gates)
+        for gate in random.sample(limited, len(limited)):
+            released += _serve(connection, gate, _of_gate(gate, found), rooms, paused, most - len(released), sends)
+    return released
+
+
+def lock(connection: Connection) -> None:
+    """Keep every release away until the transaction ends; waits for the one that is at it."""
+    _lock(connection, wait=True)
+
+
+def _lock(connection: Connection, *, wait: bool) -> datetime | None:
+    """The database's time, once the lock is taken. None: somebody else has it."""
+    now: datetime
+    if connection.dialect.name == "postgresql":
+        if wait:
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        elif not connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK))).scalar_one():
+            return None
+        # A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it.
+        now, _ = connection.execute(select(at(), func.set_config("enable_seqscan", "off", True))).one()
+        return now
+    # SQLite: the transaction has the only write lock since it began.
+    now = connection.execute(select(at())).scalar_one()
+    return now
+
+
+def somebody_waits() -> bool:
+    """Whether limited jobs wait anywhere, for whatever reason."""
+    return bool(_who_waits(None))
+
+
+def _who_waits(gates: Collection[tuple[str, str]] | None) -> list[tuple[str, str]]:
+    """The (queue, name) of what waits, if some of it has to pass one of these gates."""
+    with reading() as connection:
+        limited = _limited(rows.standing(connection), gates)
+        found = waiting.pairs(connection) if limited else []
+    return found if any(_of_gate(gate, found) for gate in limited) else []
+
+
+def _limited(standing: Sequence[Standing], gates: Collection[tuple[str, str]] | None) -> list[Standing]:
+    return [gate for gate in standing if gate.rules and (gates is None or gate.id in gates)]
+
+
+def _of_gate(gate: Standing, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those (queue, name) whose jobs may have to pass the gate."""
+    return [
+        (queue, name)
+        for queue, name in pairs
+        if gate.kind == "tenant" or gate.name == (queue if gate.kind == "queue" else name)
+    ]
+
+
+def _serve(
+    connection: Connection,
+    gate: Standing,
+    pairs: Sequence[tuple[str, str]],
+    rooms: Rooms,
+    paused: set[tuple[str, str]],
+    most: int,
+    sends: bool,
+) -> list[ToSend]:
+    """Let jobs through one gate: each tenant one, round and round, beginning after the one that was served last."""
+    free = rooms.at_most(gate)
+    places = most if free is None else min(most, free)
+    if places <= 0 or not pairs:
+        return []
+    look = places + LOOK_ASIDE
+    if gate.kind == "tenant":
+        groups = [Group(queue, name, gate.name) for queue, name in pairs]
+    else:
+        groups = waiting.groups(connection, pairs, gate.turn, look)
+    tenants: dict[str, list[_Waiting]] = {}
+    few = ceil(places / max(1, len({group.tenant for group in groups})))
+    for group in groups:
+        if not group.gates & paused:
+            tenants.setdefault(group.tenant, []).append(_Waiting(connection, group, few))
+    turns = deque(tenants.items())
+    taken: list[str] = []
+    # None of those looked at may have room; then the next look begins behind them.
+    last = groups[-1].tenant if len(groups) >= look else gate.turn
+    while turns and len(taken) < places:
+        tenant, jobs_of = turns.popleft()
+        if (job_id := _next(jobs_of, rooms)) is not None:
+            taken.append(job_id)
+            turns.append((tenant, jobs_of))
+            last = tenant
+    if last != gate.turn:
+        here = and_(switches.c.kind == gate.kind, switches.c.name == gate.name)
+        connection.execute(update(switches).where(here).values(turn=last))
+    return _let_go(connection, taken, sends) if taken else []
+
+
+class _Waiting:
+    """The waiting jobs of one group, read a few at a time."""
+
+    def __init__(self, connection: Connection, group: Group, few: int) -> None:
+        self._connection, self.group, self._few = connection, group, few
+        self._read: deque[tuple[int, str]] = deque()
+        self._behind = 0
+        self._more = True
+
+    def head(self) -> tuple[int, str] | None:
+        """(-priority, id) of the next; None: there is none."""
+        if not self._read and self._more:
+            self._read.extend(waiting.following(self._connection, self.group, self._behind, self._few))
+            self._behind += len(self._read)
+            self._more = len(self._read) == self._few
+        return self._read[0] if self._read else None
+
+    def pop(self) -> str:
+        return self._read.popleft()[1]
+
+
+def _next(groups: Sequence[_Waiting], rooms: Rooms) -> str | None:
+    """One tenant's job whose turn it is, a place taken. None: no limit has room for any of its jobs, or none waits."""
+    heads = [(head, one) for one in groups if rooms.left(one.group) > 0 and (head := one.head()) is not None]
+    if not heads:
+        return None
+    _, first = min(heads, key=lambda found: found[0])
+    rooms.take(first.group)
+    return first.pop()
+
+
+def _let_go(connection: Connection, ids: Sequence[str], sends: bool) -> list[ToSend]:
+    """waiting → queued. What was cancelled or has expired meanwhile stays; its place is free at the next count."""
+    told: Mapping[str, Any] = {"send_due": at(settings().resend_after_s) if sends else at(), "sends": int(sends)}
+    still = (
+        select(jobs.c.id)
+        .where(jobs.c.id.in_(ids), in_state(State.WAITING))
+        .order_by(jobs.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    moved = connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(still))
+        .values(state=State.QUEUED, reserved_at=at(), queued_at=at(), **told)
+        .returning(jobs.c.id, jobs.c.name, jobs.c.queue)
+    ).all()
+    found = {row.id: ToSend(row.id, row.name, row.queue) for row in moved}
+    return [found[job_id] for job_id in ids if job_id in found]

@@ -1,0 +1,93 @@
+"""Who waits: groups of waiting jobs and the next of each, found by jumping from one to the next in `jobs_waiting`.
+
+A hundred thousand jobs that wait cost a look no more than a handful: it reads an entry for each group, not each job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, text
+
+from celadon.ledger.gates import Group
+from celadon.ledger.tables import TENANT, in_state, jobs
+from celadon.states import State
+
+_PAIRS = text("""
+    WITH RECURSIVE
+    queues(queue) AS (
+        SELECT (SELECT queue FROM jobs WHERE state = 'waiting' ORDER BY queue LIMIT 1)
+        UNION ALL
+        SELECT (SELECT jobs.queue FROM jobs WHERE state = 'waiting' AND jobs.queue > queues.queue
+                ORDER BY jobs.queue LIMIT 1)
+        FROM queues WHERE queues.queue IS NOT NULL
+    ),
+    pairs(queue, name) AS (
+        SELECT queue, (SELECT name FROM jobs WHERE state = 'waiting' AND jobs.queue = queues.queue
+                       ORDER BY name LIMIT 1)
+        FROM queues WHERE queue IS NOT NULL
+        UNION ALL
+        SELECT queue, (SELECT jobs.name FROM jobs WHERE state = 'waiting' AND jobs.queue = pairs.queue
+                       AND jobs.name > pairs.name ORDER BY jobs.name LIMIT 1)
+        FROM pairs WHERE pairs.name IS NOT NULL
+    )
+    SELECT queue, name FROM pairs WHERE name IS NOT NULL
+""")
+
+
+def pairs(connection: Connection) -> list[tuple[str, str]]:
+    """The (queue, name) of all that waits."""
+    return [(row.queue, row.name) for row in connection.execute(_PAIRS)]
+
+
+def groups(connection: Connection, of: Sequence[tuple[str, str]], after: str, most: int) -> list[Group]:
+    """The groups of these (queue, name), a tenant after the other, the one after `after` first. At most `most`."""
+    found = _tenants(connection, of, "> :low", {"low": after}, most)
+    if len(found) < most:
+        found += _tenants(connection, of, ">= :low", {"low": "", "high": after}, most - len(found))
+    return found
+
+
+def _tenants(
+    connection: Connection, of: Sequence[tuple[str, str]], first: str, bounds: dict[str, str], most: int
+) -> list[Group]:
+    """Those whose tenant is `first` or follows it, up to `high`, in the database's own order."""
+    tenant = "coalesce(jobs.tenant, '')"
+    upto = f"AND {tenant} <= :high" if "high" in bounds else ""
+    scans, looks = [], []
+    values: dict[str, Any] = {**bounds, "most": most}
+    for number, (queue, name) in enumerate(of):
+        here = f"FROM jobs WHERE state = 'waiting' AND jobs.queue = :q{number} AND jobs.name = :n{number} {upto}"
+        values |= {f"q{number}": queue, f"n{number}": name}
+        scans.append(f"""
+            scan{number}(tenant, place) AS (
+                SELECT (SELECT {tenant} {here} AND {tenant} {first} ORDER BY {tenant} LIMIT 1), 1
+                UNION ALL
+                SELECT (SELECT {tenant} {here} AND {tenant} > scan{number}.tenant ORDER BY {tenant} LIMIT 1), place + 1
+                FROM scan{number} WHERE scan{number}.tenant IS NOT NULL AND place < :most
+            )""")
+        looks.append(f"SELECT {number} AS pair, tenant FROM scan{number} WHERE tenant IS NOT NULL")
+    statement = f"WITH RECURSIVE {','.join(scans)} {' UNION ALL '.join(looks)} ORDER BY tenant LIMIT :most"
+    found = connection.execute(text(statement), values)
+    return [Group(queue, name, row.tenant) for row in found for queue, name in (of[row.pair],)]
+
+
+_NEXT = (
+    select(jobs.c.id, jobs.c.priority)
+    .where(
+        in_state(State.WAITING),
+        jobs.c.queue == bindparam("b_queue"),
+        jobs.c.name == bindparam("b_name"),
+        bindparam("b_tenant") == TENANT,
+    )
+    .order_by(jobs.c.priority.desc(), jobs.c.id)
+    .limit(bindparam("b_many"))
+    .offset(bindparam("b_after"))
+)
+
+
+def following(connection: Connection, group: Group, after: int, many: int) -> list[tuple[int, str]]:
+    """The next jobs of a group as (-priority, id), in their order, behind the first `after`."""
+    asked = {"b_queue": group.queue, "b_name": group.name, "b_tenant": group.tenant, "b_after": after, "b_many": many}
+    return [(-row.priority, row.id) for row in connection.execute(_NEXT, asked)]
