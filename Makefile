@@ -9,7 +9,7 @@ RUNS ?= 10
 IMAGE ?= celadon:local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format fence reference pins image image-test chart wheel clean
+.PHONY: help setup demo demo-limits up test check format fence reference pins image image-test chart wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ setup: .venv/.ready ## make .venv with the command `celadon` in it (PYTHON=… c
 
 demo: .venv/.ready ## 30 orders through a killed worker and a killed Redis, in under 90 seconds
 	@$(PY) -u -m deploy.demo
+
+demo-limits: .venv/.ready ## 30 orders at once under a limit: 10 begin in any 10 s, 5 at a time per worker; half a minute
+	@$(PY) -u -m deploy.demo_limits
 
 up: .venv/.ready ## run everything here until Ctrl-C ({WEB,FLOWER,REDIS,MAIL,METRICS}_PORT= ONLY="PROGRAM …")
 	@$(PY) -u -m deploy.up $(ONLY) \

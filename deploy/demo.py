@@ -1,51 +1,43 @@
 """`make demo`: 30 orders, with a worker and Redis killed in the midst. Nothing is lost, nothing doubled.
 
-Starts everything it needs on free ports and stops it again, however it ends. Exit 0 only if every order was
-worked through exactly once.
+Exit 0 only if every order was worked through exactly once.
 """
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from types import FrameType
 
-from celadon.ledger import apikeys, presence
-from celadon.ledger.apikeys import Scope
-from celadon.settings import override
 from deploy.demo_report import HEADING, Row, judge, kept_mail
 from deploy.demo_signals import FOLDER, HOLD, STRIKE, TAKEN
-from deploy.shop_client import Placed, Shop
-from deploy.stack import BIN, HOST, ROOT, Ports, Stack, lane_graces
-from deploy.supervision import NotReady, Supervisor, free_ports, listening, supervised, until
+from deploy.demo_stage import Stage, play
+from deploy.shop_client import Placed
+from deploy.supervision import NotReady, listening, until
 
 HELD = 6  # Of the first 20 orders, the last 6 are in their inventory step when the worker is killed.
 UNFINISHED = 5  # So many at least have to be, or the demo proves nothing.
 PRODUCTS = 5  # Those with the most on the shelf: no order is to fail for want of stock.
 WITHIN_S = 60  # For all 30 to be done, once the last is placed.
+# The shop's own limit, 10 orders in 10 s and 5 at a time per worker, would make a long story of it.
+RAISED = {"ORDERS_STARTS": "1000", "ORDERS_PER_S": "10", "ORDERS_PER_WORKER": "50"}
 
 
 class Demo:
     """The story, a method per chapter."""
 
-    def __init__(self, stack: Stack, supervisor: Supervisor, key: str) -> None:
-        self.stack, self.supervisor = stack, supervisor
-        self.shop = Shop(f"http://{HOST}:{stack.ports.web}", key)
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.stack, self.supervisor, self.shop = stage, stage.stack, stage.supervisor, stage.shop
         self.placed: list[Placed] = []
         self.phases: list[tuple[str, float]] = []
 
     def tell(self) -> bool:
         """The whole of it; returns whether every order was worked through exactly once."""
+        print("  The limit of orders is raised for this demo: " + " ".join(f"{n}={v}" for n, v in RAISED.items()))
+        print("  (`make demo-limits` shows it at work as it is).")
         with self.phase("everything starts: Redis, mail, web, Beat, a worker per lane"):
-            self.wait_until_ready()
+            self.stage.wait_until_ready()
         before = self.shop.stock()
         with self.phase("20 orders"):
             self.place(20 - HELD)
@@ -63,13 +55,6 @@ class Demo:
         with self.phase("all 30 orders are worked through"):
             self.wait_for(self.placed)
         return self.report(before)
-
-    def wait_until_ready(self) -> None:
-        def ready() -> bool:
-            self.supervisor.check()
-            return self.shop.ready() and {worker.lane for worker in presence.alive()} >= set(lane_graces())
-
-        until("the shop is ready and every lane has a worker", ready, within_s=60)
 
     def place(self, count: int) -> list[Placed]:
         """Place orders, each of its own customer, for one to three of each of two products."""
@@ -143,64 +128,16 @@ class Demo:
 
 
 def main() -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    begun = time.monotonic()
-    good = False
-    with _alone():
-        web, redis, mail, flower = free_ports(4)
-        stack = Stack(
-            folder=FOLDER,
-            ports=Ports(web=web, redis=redis, mail=mail, flower=flower),
-            restart=False,
-            lane_settings={"default": {"CELERY_CONFIG_MODULE": "deploy.demo_config"}},
-        )
-        override(**stack.environment)
-        try:
-            subprocess.run([str(BIN / "celadon"), "migrate"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-            key, _ = apikeys.create("make demo", [Scope.READ])
-            with supervised(stack) as supervisor:
-                good = Demo(stack, supervisor, key).tell()
-        except KeyboardInterrupt:
-            print("\ninterrupted; everything it started is stopped")
-        except (NotReady, OSError, subprocess.CalledProcessError) as error:
-            print(f"\nfailed: {error}")
-    print(_where_next(stack, time.monotonic() - begun))
-    sys.exit(0 if good else 1)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """An empty folder for this run; a second demo in this clone at the same time is refused."""
-    FOLDER.parent.mkdir(exist_ok=True)
-    with (FOLDER.parent / "demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit("make demo: another demo is running in this folder")
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        FOLDER.mkdir()
-        yield
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _where_next(stack: Stack, seconds: float) -> str:
-    def short(path: Path) -> Path:
-        return path.relative_to(ROOT)
-
-    return "\n".join(
-        [
-            "",
-            f"Took {seconds:.0f} s. Where to look next:",
-            f"  {short(stack.mail)}/*.eml   every message the customers got",
-            f"  {short(stack.folder)}/celadon.db   the ledger, the orders and the invoices (SQLite)",
-            f"  {short(stack.logs)}/   what each process logged",
-            "  make up   the same, to play with: shop, API, Flower",
-            "  README.md, docs/   how to add a job of your own",
-        ]
+    play(
+        FOLDER,
+        lambda stage: Demo(stage).tell(),
+        settings=RAISED,
+        lane_settings={"default": {"CELERY_CONFIG_MODULE": "deploy.demo_config"}},
+        next_=[
+            "make demo-limits   how a limit holds orders back",
+            "make up   the same, to play with: shop, API, Flower",
+            "README.md, docs/   how to add a job of your own",
+        ],
     )
 
 

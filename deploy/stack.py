@@ -69,6 +69,7 @@ class Stack:
         restart: start a program again when it ends by itself (`make up`); no: the caller does (`make demo`).
         settings: more settings for all processes.
         lane_settings: more settings for the workers of one lane.
+        copies: how many workers a lane has, where it is not one.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class Stack:
     restart: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     lane_settings: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    copies: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -130,8 +132,16 @@ class Stack:
 
     def metrics_ports(self) -> dict[str, int]:
         """Which program serves its metrics at which port. The lanes come last, so that a new one moves no other."""
-        names = ["web", "beat", *map(_worker, lanes)] if self.ports.metrics else []
+        names = ["web", "beat", *self._workers()] if self.ports.metrics else []
         return {name: port for port, name in enumerate(names, self.ports.metrics or 0)}
+
+    def _workers(self) -> dict[str, str]:
+        """The lane of each worker by its program's name: `worker-default`, `worker-default-2`."""
+        return {
+            f"worker-{lane}" + (f"-{number}" if number > 1 else ""): lane
+            for lane in lanes
+            for number in range(1, self.copies.get(lane, 1) + 1)
+        }
 
     def _servers(self) -> list[Program]:
         users = [str(self.redis_users)] if self.secrets else []
@@ -157,8 +167,8 @@ class Stack:
         return [
             program("web", "web", grace_s=30),
             *(
-                program(_worker(lane), "worker", lane, grace_s=grace_s, more=self.lane_settings.get(lane))
-                for lane, grace_s in lane_graces().items()
+                program(name, "worker", lane, grace_s=_grace_s(lane), more=self.lane_settings.get(lane))
+                for name, lane in self._workers().items()
             ),
             program("beat", "beat"),
         ]
@@ -184,10 +194,6 @@ class Stack:
         )
 
 
-def lane_graces() -> dict[str, int]:
-    """Each lane of `celeryconfig.py`, and the seconds that its workers may take to stop."""
-    return {lane: cast(int, how["grace_s"]) for lane, how in lanes.items()}
-
-
-def _worker(lane: str) -> str:
-    return f"worker-{lane}"
+def _grace_s(lane: str) -> int:
+    """The seconds that a lane's workers may take to stop."""
+    return cast(int, lanes[lane]["grace_s"])
