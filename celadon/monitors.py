@@ -13,13 +13,15 @@ from typing import Any
 from uuid import UUID
 
 from celadon import registry, sentry
+from celadon.due.rules import FIELDS
 from celadon.ledger import schedules
+from celadon.ledger.schedules import Entry
 from celadon.queues import lane_of
 from celadon.states import FINAL, State
 
 SLUG = 50  # Characters that Sentry allows.
 UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))  # It keeps no intervals but whole minutes.
-MOST_MIN = 28 * 24 * 60  # Longest run that it can wait for.
+MOST_MIN = 28 * 24 * 60  # Longest run, or latest beginning, that it can wait for.
 
 
 def begun(job_id: str, schedule: str | None) -> None:
@@ -27,7 +29,7 @@ def begun(job_id: str, schedule: str | None) -> None:
     if schedule is None or not sentry.is_on():
         return
     row = schedules.find(schedule)
-    config = monitor(row.spec, row.job, row.queue) if row is not None else None
+    config = monitor(schedules.entry_of(row)) if row is not None else None
     if config is not None:
         _check_in(job_id, schedule, "in_progress", monitor_config=config)
 
@@ -57,20 +59,36 @@ def slug(schedule: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", schedule.lower()).strip("-")[:SLUG]
 
 
-def monitor(rule: Mapping[str, Any], job: str, queue: str | None = None) -> Any:
-    """What Sentry has to know to miss a run; None for an interval that it can't keep.
+def monitor(schedule: Entry) -> Any:
+    """What Sentry has to know to miss a run; None for what it can't keep.
 
-    queue: the schedule's own; None: that of the job.
+    It knows no schedule that comes once or ends, takes a day for due if it fits either day field of a crontab, and
+    keeps no intervals but whole minutes.
     """
+    every = None if schedule.ends_at is not None else _every(schedule.spec)
+    margin_min = math.ceil(schedule.jitter_s / 60)
+    if every is None or margin_min > MOST_MIN:
+        return None
+    told = {
+        "schedule": every,
+        "timezone": schedule.spec.get("timezone", "UTC"),
+        "max_runtime": _max_runtime_min(schedule.job, schedule.queue),
+    }
+    # Beside the minute that it allows anyway.
+    return {**told, "checkin_margin": margin_min + 1} if margin_min else told
+
+
+def _every(rule: Mapping[str, Any]) -> dict[str, Any] | None:
     if "crontab" in rule:
-        fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        every: dict[str, Any] = {"type": "crontab", "value": " ".join(rule["crontab"][field] for field in fields)}
-    else:
-        unit, length = next(((unit, s) for unit, s in UNITS if rule["every_s"] % s == 0), (None, 1))
-        if unit is None:
+        fields = rule["crontab"]
+        if "*" not in (fields["day_of_month"], fields["day_of_week"]):
             return None
-        every = {"type": "interval", "value": int(rule["every_s"] // length), "unit": unit}
-    return {"schedule": every, "timezone": "UTC", "max_runtime": _max_runtime_min(job, queue)}
+        return {"type": "crontab", "value": " ".join(fields[field] for field in FIELDS)}
+    if "every_s" in rule:
+        for unit, length in UNITS:
+            if rule["every_s"] % length == 0:
+                return {"type": "interval", "value": int(rule["every_s"] // length), "unit": unit}
+    return None
 
 
 def _max_runtime_min(job: str, queue: str | None) -> int:

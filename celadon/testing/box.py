@@ -12,11 +12,13 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
-from celadon import outlook, queues, registry
+from celadon import firing, outlook, plans, queues, registry
+from celadon import schedules as operations
 from celadon.app import load
 from celadon.errors import CeladonError, Refused
 from celadon.jobs import JobView, NewJob, Receipt, Submitted
-from celadon.ledger import db, moving
+from celadon.ledger import db, limits, moving
+from celadon.ledger import schedules as rows
 from celadon.ledger.looking import find
 from celadon.registry import Definition
 from celadon.run import Ran, Runner, run_job
@@ -34,6 +36,8 @@ _open = Lock()  # Held by the one sandbox that is open.
 _submit: Any = import_module("celadon.submit")
 _bulk: Any = import_module("celadon.bulk")
 
+_ASK_FOR_DUE_TIMES = (firing, plans, operations, rows)  # They are to go by the clock that the test moves.
+
 
 class Sandbox:
     """What a test asks of its sandbox. Made by `sandbox()`."""
@@ -41,7 +45,7 @@ class Sandbox:
     def __init__(self, *, at_once: bool, schedules: bool) -> None:
         self._at_once = at_once
         self._schedules = schedules
-        self._passed = timedelta(0)
+        self._rules = clock.Rules()
         self.ledger_url = settings().ledger_url
         """For an engine of your own on the same database."""
 
@@ -116,16 +120,15 @@ class Sandbox:
         It is the ledger that grows older: what it tells of times moves back by the span. The clock of your own code
         does not move.
         """
-        self._passed += clock.advance(span)
+        self._rules.passed += clock.advance(span)
 
     def _due(self) -> list[str]:
         if self._schedules:
-            from celadon import beat
-
-            with _instead(beat, due=clock.Rules(self._passed)):
-                beat.fire_due()
+            firing.fire_due()
         moving.promote()
         moving.release()
+        moving.hold_unplaced()
+        limits.release()
         moving.expire()
         return moving.queued_ids(queues.names(), registry.known(), limit=100)
 
@@ -177,6 +180,8 @@ def sandbox(*, at_once: bool = False, schedules: bool = False) -> Iterator[Sandb
 
                 sync()
             box = Sandbox(at_once=at_once, schedules=schedules)
+            for module in _ASK_FOR_DUE_TIMES:
+                afterwards.enter_context(_instead(module, due=box._rules))
             with _instead(_submit, deliver=box._deliver), _instead(_bulk, _deliver=box._deliver_many):
                 yield box
     finally:

@@ -6,14 +6,14 @@ that grows older: every time in it moves back by the same span, and what lay in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, func, update
 
 from celadon import due
+from celadon.due import Rule
 from celadon.ledger.db import Instant, begin
 from celadon.ledger.tables import metadata
 
@@ -36,17 +36,32 @@ def advance(span: timedelta) -> timedelta:
     return span
 
 
-@dataclass(frozen=True, slots=True)
 class Rules:
     """`celadon.due` on a ledger that was made older: rules are kept by the clock as if the span had passed."""
 
-    passed: timedelta
+    def __init__(self) -> None:
+        self.passed = timedelta(0)
 
-    def latest(self, rule: Mapping[str, Any], first: datetime, now: datetime) -> datetime:
-        return due.latest(rule, first + self.passed, now + self.passed) - self.passed
+    def last(self, rule: Rule, since: datetime, now: datetime, most: int) -> list[datetime]:
+        return self._back(due.last(rule, since + self.passed, now + self.passed, most))
 
-    def following(self, rule: Mapping[str, Any], after: datetime) -> datetime:
-        return due.following(rule, after + self.passed) - self.passed
+    def within(
+        self, rule: Rule, after: datetime, starts_at: datetime | None = None, ends_at: datetime | None = None
+    ) -> datetime | None:
+        found = due.within(rule, after + self.passed, self._on(starts_at), self._on(ends_at))
+        return None if found is None else found - self.passed
+
+    def preview(self, rule: Rule, after: datetime, count: int, ends_at: datetime | None = None) -> list[datetime]:
+        return self._back(due.preview(rule, after + self.passed, count, self._on(ends_at)))
+
+    def jitter(self, name: str, due_time: datetime, jitter_s: float) -> timedelta:
+        return due.jitter(name, due_time + self.passed, jitter_s)
+
+    def _on(self, moment: datetime | None) -> datetime | None:
+        return None if moment is None else moment + self.passed
+
+    def _back(self, moments: Sequence[datetime]) -> list[datetime]:
+        return [moment - self.passed for moment in moments]
 
 
 def _moved(column: Column[Any], span: timedelta) -> Any:

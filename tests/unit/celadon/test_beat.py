@@ -1,21 +1,19 @@
-"""Beat's scheduler on the ledger: what the configuration says, fired once when due."""
+"""Beat's scheduler on the ledger: it syncs, fires and does the chores, tick by tick, and nothing ends it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from celery.schedules import crontab
 from sqlalchemy import event, select, update
 from structlog.testing import capture_logs
 
 from celadon import app, beat, queues
-from celadon.errors import CeladonError, InvalidPayload, UnknownJob
-from celadon.ledger import moving, presence, schedules
+from celadon.errors import UnknownJob
+from celadon.ledger import moving, presence
 from celadon.ledger.db import at, begin, clock, engine, reading
 from celadon.ledger.tables import jobs, workers
 from celadon.ledger.tables import schedules as table
@@ -47,123 +45,26 @@ def fired() -> list[Any]:
         return list(connection.execute(select(jobs).order_by(jobs.c.due)).all())
 
 
-def test_the_configured_schedules_become_rows(declare):
-    declare(
-        hourly={"task": "unit.deferred", "schedule": crontab(minute="17"), "kwargs": {"word": "w"}},
-        often={"task": "unit.deferred", "schedule": 60, "options": {"queue": "default"}},
-    )
-
-    beat.sync()
-
-    with reading() as connection:
-        rows = {one.name: one for one in connection.execute(select(table))}
-        now = clock(connection)
-    assert rows["hourly"].payload == {"word": "w"}
-    assert rows["hourly"].next_due.minute == 17
-    assert rows["often"].queue == "default"
-    assert now < rows["often"].next_due <= now + timedelta(seconds=60)
+def of_schedules(logged: Sequence[Any]) -> list[Any]:
+    return [one for one in logged if one["event"].startswith("schedules.")]
 
 
-@pytest.mark.parametrize(
-    ("entry", "error", "told"),
-    [
-        ({"task": "unit.defered", "schedule": 60}, UnknownJob, "did you mean 'unit.deferred'"),
-        ({"task": "unit.deferred", "schedule": 60, "args": ("w",)}, CeladonError, "as kwargs, not as args"),
-        ({"task": "unit.deferred", "schedule": 60, "kwargs": {"x": 1}}, InvalidPayload, "x: Extra inputs"),
-        ({"task": "unit.deferred", "schedule": "hourly"}, CeladonError, r"beat_schedule\['bad'\]"),
-    ],
-)
-def test_an_entry_that_can_not_be_is_refused_and_changes_nothing(declare, entry, error, told):
-    declare(good={"task": "unit.deferred", "schedule": 60})
-    beat.sync()
-    declare(bad=entry)
-
-    with pytest.raises(error, match=told):
-        beat.sync()
-
-    assert count(table, table.c.name == "good") == count(table) == 1
-
-
-def test_a_scheduler_says_which_schedules_it_leaves_to_a_newer_configuration(declare, monkeypatch):
-    declare(often={"task": "unit.deferred", "schedule": 60})
+def test_a_scheduler_says_which_schedules_it_leaves_to_others(declare, monkeypatch):
+    declare(often={"task": "unit.deferred", "schedule": 60}, own={"task": "unit.deferred", "schedule": 60})
     monkeypatch.setattr(queues.operators_file(), "beat_generation", 3, raising=False)
     with capture_logs() as logged:
         beat.sync()
-    assert logged == []
+    assert of_schedules(logged) == []
     monkeypatch.setattr(queues.operators_file(), "beat_generation", 2)
+    with begin() as connection:
+        connection.execute(update(table).where(table.c.name == "own").values(source="api"))
 
     with capture_logs() as logged:
         beat.sync()
 
     newer = {"schedules": ["often"], "generation": 2, "event": "schedules.newer", "log_level": "warning"}
-    assert logged == [newer]
-
-
-def test_a_due_schedule_stores_its_job_and_moves_on(declare):
-    declare(often={"task": "unit.deferred", "schedule": 60, "kwargs": {"word": "w"}})
-    beat.sync()
-    overdue(1)
-
-    assert beat.fire_due() == 1
-    assert beat.fire_due() == 0
-
-    (job,) = fired()
-    assert (job.name, job.payload, job.schedule, job.state) == (
-        "unit.deferred",
-        {"word": "w"},
-        "often",
-        State.SCHEDULED,
-    )
-    assert job.due == job.run_at <= job.created_at
-
-
-def test_of_what_was_missed_the_latest_due_time_is_fired_once(declare):
-    declare(often={"task": "unit.deferred", "schedule": 60})
-    beat.sync()
-    overdue(3600)
-
-    assert beat.fire_due() == 1
-
-    (job,) = fired()
-    assert timedelta(0) <= job.created_at - job.due < timedelta(seconds=62)
-    assert schedules.due()[0] == []
-
-
-@pytest.mark.parametrize(("declared", "queue"), [("unit.deferred", "data_sync"), ("unit.routed", "scheduled")])
-def test_scheduled_work_goes_to_the_scheduled_queue_unless_declared_otherwise(declare, declared, queue):
-    declare(often={"task": declared, "schedule": 60})
-    beat.sync()
-    overdue(1)
-    beat.fire_due()
-
-    assert fired()[0].queue == queue
-
-
-def test_a_schedule_of_a_job_that_this_beat_does_not_know_is_left_to_one_that_does(declare):
-    declare(often={"task": "unit.deferred", "schedule": 60})
-    beat.sync()
-    with begin() as connection:
-        connection.execute(update(table).values(job="of.another.release", next_due=at(-1)))
-
-    assert beat.fire_due() == 0
-
-    assert count(jobs) == 0
-    assert len(schedules.due()[0]) == 1
-
-
-def test_a_schedule_that_fails_does_not_keep_the_others(declare, monkeypatch):
-    declare(
-        bad={"task": "unit.routed", "schedule": 60},
-        good={"task": "unit.deferred", "schedule": 60},
-    )
-    beat.sync()
-    overdue(1)
-    with begin() as connection:
-        connection.execute(update(table).where(table.c.name == "bad").values(spec={"no such": "rule"}))
-
-    assert beat.fire_due() == 1
-
-    assert [job.schedule for job in fired()] == ["good"]
+    taken = {"schedules": ["own"], "event": "schedules.taken", "log_level": "warning"}
+    assert of_schedules(logged) == [newer, taken]
 
 
 def test_a_scheduler_does_not_begin_with_a_schedule_that_can_not_be(declare):
