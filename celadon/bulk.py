@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from celadon import broker, fallback, registry, telemetry
+from celadon import admission, broker, fallback, registry, telemetry
 from celadon.deadline import Abandoned, within
 from celadon.errors import CeladonError, InvalidOption, KeyConflict, LedgerUnavailable, Refused
 from celadon.jobs import NewJob, Receipt, Submitted
@@ -78,6 +78,7 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
         _tell(submissions, [away] * len(submissions))
         raise
     unsent: dict[int, _Prepared] = {}
+    let_in = _let_in([jobs[index].new for index, outcome in stored.items() if _waits(outcome)])
     for index, outcome in stored.items():
         job = jobs[index]
         if isinstance(outcome, KeyConflict):
@@ -85,7 +86,7 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
         elif not outcome[2]:
             job.receipt.job_id = outcome[0]
             job.receipt.settle(Submitted.DUPLICATE, reason=used(job.new, outcome[1]))
-        elif not at_rest(job.new, outcome[1], job.receipt):
+        elif not at_rest(job.new, State.QUEUED if job.new.id in let_in else outcome[1], job.receipt):
             unsent[index] = job
     refused = _deliver(unsent, began)
     for index, result in enumerate(results):
@@ -141,6 +142,14 @@ def _store(jobs: Mapping[int, _Prepared]) -> dict[int, tuple[str, State, bool] |
     return within(_patience(len(jobs)), store, job_id=telling.new.id)
 
 
+def _waits(outcome: tuple[str, State, bool] | KeyConflict) -> bool:
+    return not isinstance(outcome, KeyConflict) and outcome[1:] == (State.WAITING, True)
+
+
+def _let_in(waiting: Sequence[NewJob]) -> set[str]:
+    return admission.let_in(waiting) if waiting else set()
+
+
 def _deliver(jobs: Mapping[int, _Prepared], began: float) -> dict[str, Refused]:
     """Tell the broker of those that it is to be told of; what was not, or only maybe, sent falls back.
 
@@ -187,7 +196,7 @@ def _fall_back(falling: Sequence[tuple[_Prepared, str]], began: float) -> dict[s
         if new.id not in found:
             receipt.settle(Submitted.DEFERRED, reason=reason + away if new.id in refusing else reason)
         elif (why := found[new.id]) is not None:
-            fallback.somebody_else(why, receipt, began, reason)
+            fallback.somebody_else(new, why, receipt, began, reason)
         else:
             refused[new.id] = fallback.refusal(new, reason)
     return refused

@@ -123,7 +123,7 @@ class Interrupted(Departure):
 
 
 class TooLate(Departure):
-    """The run came to its beginning later than the window of its limit allows: the job goes back, and waits its turn."""
+    """The run came to its beginning later than its limit's window allows: the job goes back, to wait for its turn."""
 
 
 class CancelRequested(Departure):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from celadon import logs
+from celadon import admission, logs
 from celadon.errors import LedgerUnavailable, Refused
 from celadon.inline import run_inline
 from celadon.jobs import NewJob, Receipt, Submitted
@@ -39,7 +39,7 @@ def _inline(new: NewJob, receipt: Receipt, began: float, reason: str) -> Receipt
     if ran is None:
         return receipt.settle(Submitted.DEFERRED, reason=f"{reason}; as many inline runs as allowed are under way")
     if ran.claim is None:
-        return somebody_else(ran.why or why_not(new.id), receipt, began, reason)
+        return somebody_else(new, ran.why or why_not(new.id), receipt, began, reason)
     after_ms = round((time.monotonic() - began) * 1000, 1)
     if ran.state is None or (ran.state in (State.QUEUED, State.SCHEDULED) and not ran.failed):
         return receipt.settle(
@@ -55,14 +55,14 @@ def _refuse(new: NewJob, receipt: Receipt, began: float, reason: str) -> Receipt
         withdrawn = withdraw(connection, new.id, reason)
     if withdrawn:
         raise refusal(new, reason)
-    return somebody_else(why_not(new.id), receipt, began, reason)
+    return somebody_else(new, why_not(new.id), receipt, began, reason)
 
 
 def refusal(new: NewJob, reason: str) -> Refused:
     return Refused(f"{new.name!r} was refused: {reason}. Nothing will run; try again later", job_id=new.id)
 
 
-def somebody_else(why: WhyNot, receipt: Receipt, began: float, reason: str) -> Receipt:
+def somebody_else(new: NewJob, why: WhyNot, receipt: Receipt, began: float, reason: str) -> Receipt:
     """The job could not be claimed here: say where it is."""
     if why.state is None:
         return receipt.settle(Submitted.PENDING, reason="it is not in the ledger: its transaction was rolled back")
@@ -70,5 +70,5 @@ def somebody_else(why: WhyNot, receipt: Receipt, began: float, reason: str) -> R
         after_ms = round((time.monotonic() - began) * 1000, 1)
         return receipt.settle(Submitted.PICKED_UP, by=why.claimed_by, after_ms=after_ms)
     if why.state == State.WAITING or why.held:
-        return receipt.settle(Submitted.WAITING, reason="its queue or name is paused")
+        return receipt.settle(Submitted.WAITING, reason=admission.why_waiting(new.queue, new.name, new.tenant))
     return receipt.settle(Submitted.DEFERRED, reason=reason)

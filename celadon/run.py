@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from celadon import backoff, drain, logs, registry, telemetry, tracing
+from celadon import admission, backoff, drain, logs, registry, telemetry, tracing
 from celadon.errors import (
     Asleep,
     CancelRequested,
@@ -22,6 +22,7 @@ from celadon.errors import (
     LostClaim,
     Permanent,
     StepsFailed,
+    TooLate,
 )
 from celadon.jobs import Claim, Failure, storable_text
 from celadon.keeper import Running, keeper
@@ -113,9 +114,12 @@ def run_job(
             if on_claim is not None:
                 on_claim(claim)
             with tracing.continued(claim.trace):
-                return _attempt(running, definition, runner)
+                ran = _attempt(running, definition, runner)
         finally:
             keeper().remove(running)
+        if claim.frees:
+            admission.give_on(claim)
+        return ran
 
 
 def _attempt(running: Running, definition: Definition, runner: Runner) -> Ran:
@@ -150,6 +154,7 @@ def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
         arguments = definition.arguments(claim.payload)
         if definition.takes_steps:
             arguments[registry.INJECTED] = steps
+        _begin_in_time(claim)
         result = as_json(claim.name, definition.function(**arguments))
     except LostClaim:
         raise
@@ -174,6 +179,12 @@ def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
         return _failed(claim, definition, error)
     size = len(str(result)) if result is not None else 0
     return Ending(lambda: claims.finish(claim, result, size))
+
+
+def _begin_in_time(claim: Claim) -> None:
+    """The last look before the body begins, if a limit counts when that is. Raises TooLate."""
+    if claim.begin_by is not None and time.monotonic() > claim.begin_by:
+        raise TooLate(f"its body did not begin soon enough after the claim, {claim.seconds():.3f} s ago")
 
 
 def _failed(claim: Claim, definition: Definition, error: BaseException) -> Ending:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session, scoped_session
 
-from celadon import broker, fallback, joining, outlook, registry, telemetry, tracing
+from celadon import admission, broker, fallback, joining, outlook, registry, telemetry, tracing
 from celadon.deadline import Abandoned, within
 from celadon.errors import InvalidOption, InvalidPayload, LedgerUnavailable, PayloadTooLarge
 from celadon.ids import new_id
@@ -77,7 +77,7 @@ def submit(
 
         job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
         if fresh:
-            deliver(new, definition, state, wants, receipt, began)
+            deliver(new, definition, admitted(new, state), wants, receipt, began)
         else:
             receipt.job_id = job_id
             receipt.settle(Submitted.DUPLICATE, reason=used(new, state))
@@ -96,7 +96,7 @@ def _join(
     """Store it in the caller's transaction; what follows, and the telling, waits for its commit."""
 
     def committed(state: State) -> Receipt:
-        deliver(new, definition, state, confirm, receipt, began)
+        deliver(new, definition, admitted(new, state), confirm, receipt, began)
         telemetry.submitted(new.name, receipt)
         return receipt
 
@@ -123,12 +123,17 @@ def deliver(
     return _confirm(new, definition, receipt, began)
 
 
+def admitted(new: NewJob, state: State) -> State:
+    """The job's state, once a limit that has room has let it in."""
+    return State.QUEUED if state == State.WAITING and admission.let_in([new]) else state
+
+
 def at_rest(new: NewJob, state: State, receipt: Receipt) -> bool:
     """Whether nobody has to be told of the job now; its receipt then says why."""
     if state == State.SCHEDULED:
         receipt.settle(Submitted.SCHEDULED, reason=f"due later, on queue {new.queue!r}")
     elif state == State.WAITING:
-        receipt.settle(Submitted.WAITING, reason="its queue or name is paused")
+        receipt.settle(Submitted.WAITING, reason=admission.why_waiting(new.queue, new.name, new.tenant))
     return state in (State.SCHEDULED, State.WAITING)
 
 

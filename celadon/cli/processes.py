@@ -24,11 +24,16 @@ def init(folder: Path) -> None:
 @click.command()
 def migrate() -> None:
     """Bring the ledger's database to the present schema."""
+    from celadon import limits
+    from celadon.ledger import limits as rows
     from celadon.ledger.migrate import migrate as apply
     from celadon.queues import operators_file
 
     for package, told in apply(getattr(operators_file(), "migrations", ())).items():
         click.echo(f"{package}: {told}")
+    declared = limits.declared()
+    for gate in rows.sync(declared, limits.generation()):
+        click.echo(f"limit of {gate}: that of a newer configuration stands")
 
 
 @click.command()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Select, String, cast, func, literal, null, or_, select, union_all
+from sqlalchemy import Connection, Integer, String, cast, func, literal, null, or_, select, union_all
 from sqlalchemy.sql.elements import ColumnElement
 
 from celadon.ledger.gates import COLUMN, Group, Standing, names
@@ -103,7 +103,7 @@ def count(connection: Connection, gates: Iterable[Standing], now: datetime) -> R
     return Rooms(used)
 
 
-def _in_use(gates: Sequence[Standing]) -> Select[Any]:
+def _in_use(gates: Sequence[Standing]) -> Any:
     """Jobs that run, or that a place is kept for, by group."""
     here: list[ColumnElement[bool]] = [
         column.in_(found) for kind, column in COLUMN.items() if (found := names(gates, kind))
@@ -125,7 +125,7 @@ def _in_use(gates: Sequence[Standing]) -> Select[Any]:
     ).group_by(each.c.queue, each.c.name, each.c.tenant)
 
 
-def _windows(used: Sequence[Used], now: datetime) -> Iterator[Select[Any]]:
+def _windows(used: Sequence[Used], now: datetime) -> Iterator[Any]:
     """How many starts stand in the window of each rule that has one."""
     for number, one in enumerate(used):
         if one.rule.starts is None:
@@ -134,7 +134,7 @@ def _windows(used: Sequence[Used], now: datetime) -> Iterator[Select[Any]]:
         key: ColumnElement[str] = literal(EVERYBODY)
         if one.rule.each == "tenant":
             key = func.coalesce(starts.c.tenant, EVERYBODY)
-        counted: Select[Any] = select(
+        counted: Any = select(
             literal(number).label("rule"),
             nothing.label("queue"),
             nothing.label("name"),
