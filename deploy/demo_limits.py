@@ -33,8 +33,9 @@ class Story:
         print(f"  for each worker. Started are the shop and {WORKERS} workers, whose orders take 1.5 s and a moment.")
         LIMITS_HISTORY.touch()
         self.stage.wait_until_ready()
+        since = time.monotonic()
         placed = self.place()
-        self.watch(placed)
+        self.watch(placed, since)
         return self.report(placed)
 
     def place(self) -> list[Placed]:
@@ -50,23 +51,24 @@ class Story:
         print(f"\n  {ORDERS} orders at once; their receipts: {told}\n")
         return placed
 
-    def watch(self, placed: list[Placed]) -> None:
+    def watch(self, placed: list[Placed], since: float) -> None:
         """A line a second, until all are complete."""
         print(f"  {'second':>6}  {'begun':>5}  {f'in the last {PER_S} s':>16}  {'at work':>9}  {'to begin':>8}")
-        first = time.monotonic()
-        for second in range(1, WITHIN_S + 1):
-            time.sleep(max(0.0, first + second - time.monotonic()))
+        before = 0
+        while time.monotonic() - since < WITHIN_S:
+            time.sleep(1 - (time.monotonic() - since) % 1)
             notes = self.notes()
-            print(self.line(second, notes), flush=True)
+            print(self.line(time.monotonic() - since, notes, before), flush=True)
+            before = len(begins(notes))
             if sum(not note.begins for note in notes) >= ORDERS and self.complete(placed) == ORDERS:
                 return
 
-    def line(self, second: int, notes: list[Noted]) -> str:
+    def line(self, second: float, notes: list[Noted], before: int) -> str:
         now, times = time.monotonic(), begins(notes)
-        new = sum(now - at < 1 for at in times)
-        recent = sum(now - at < PER_S for at in times)
+        new, recent = len(times) - before, sum(now - at < PER_S for at in times)
         hands = "+".join(str(count) for _, count in sorted(at_work(notes).items())) or "0"
-        return f"  {second:>6}  {new or '':>5}  {recent:>16}  {hands:>9}  {ORDERS - len(times):>8}  {'#' * new}"
+        told = f"  {second:>6.0f}  {new or '':>5}  {recent:>16}  {hands:>9}  {ORDERS - len(times):>8}  {'#' * new}"
+        return told.rstrip()
 
     def notes(self) -> list[Noted]:
         with LIMITS_HISTORY.open() as history:

@@ -50,6 +50,14 @@ def test_a_worker_may_take_its_lanes_grace_to_stop_on_sigterm(tmp_path: Path) ->
         assert (section["stopsignal"], section["stopwaitsecs"]) == ("TERM", str(how["grace_s"]))
 
 
+def test_a_lane_may_have_several_workers(tmp_path: Path) -> None:
+    made = stack(tmp_path, copies={"default": 2})
+    workers = {program.name: program.command[1:] for program in made.programs() if "worker" in program.name}
+    assert workers["worker-default"] == workers["worker-default-2"] == ["worker", "default"]
+    assert len(workers) == len(lanes) + 1
+    assert len(set(made.metrics_ports().values())) == len(made.metrics_ports()) == 2 + len(workers)
+
+
 def test_flower_speaks_to_redis_as_the_user_who_only_watches(tmp_path: Path) -> None:
     told = environments(stack(tmp_path, secrets=SECRETS))
     assert told["flower"] == {

@@ -63,6 +63,8 @@ def test_it_says_what_runs_and_how_to_speak_to_it(up: Up) -> None:
     assert "running mail, redis" in up.said
     assert f"set -a; . {up.folder}/env; set +a" in up.said
     assert "celadon keys create me --scope produce --scope read --scope operate" in up.said
+    assert "celadon schedules list" in up.said
+    assert "celadon limits list" in up.said
     assert "Flower" not in up.said, "what does not run has no address"
 
 
