@@ -25,7 +25,7 @@ def test_notes_are_read_in_the_order_of_time_and_whole_ones_only() -> None:
         ([5.0], 1),
         ([0.0, 9.9], 2),
         ([0.0, 10.0], 1),
-        ([0.0, 9.0, 10.0, 11.0, 19.0, 30.0], 4),
+        ([0.0, 9.0, 10.0, 11.0, 19.0, 30.0], 3),
         ([float(n) for n in range(25)], 10),
     ],
 )
