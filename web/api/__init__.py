@@ -19,5 +19,5 @@ def _converters(state: BlueprintSetupState) -> None:
 for _route in ROUTES:
     # A slash in a name is not one too many.
     blueprint.add_url_rule(
-        _route.rule, _route.name, served(_route), methods=[_route.method], merge_slashes="<named:" not in _route.rule
+        _route.rule, _route.name, served(_route), methods=[_route.method], merge_slashes=":name>" not in _route.rule
     )

@@ -6,12 +6,14 @@ a slash in it is a slash in the path; it may as well be left as it is, which ser
 
 from __future__ import annotations
 
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, ValidationError
 
 from celadon.registry import storable
 
 MAX_ID = 64  # Characters; the column's width.
 KINDS = ("queue", "job", "tenant")
+ACTIONS = ("pause", "resume", "run-now", "preview")  # What follows a schedule's name.
 
 
 class JobId(BaseConverter):
@@ -34,15 +36,21 @@ class Kind(BaseConverter):
 
 
 class Named(BaseConverter):
-    """The name of a queue, a job, a tenant or a schedule: whatever the ledger can hold, slashes among it."""
+    """The name of a queue, a job or a tenant: whatever the ledger can hold, slashes among it."""
 
     regex = r"[\s\S]+"
     part_isolating = False
 
     def to_python(self, value: str) -> str:
         if not storable(value):
-            raise ValidationError("nothing has such a name")
+            raise NotFound  # Otherwise the same address with another method would be looked at, and answer 405.
         return value
 
 
-CONVERTERS = {"job": JobId, "kind": Kind, "named": Named}
+class Schedule(Named):
+    """A schedule's name. One that ends like the address of an action would be taken for that; it is none here."""
+
+    regex = Named.regex + "".join(f"(?<!/{action})" for action in ACTIONS)
+
+
+CONVERTERS = {"job": JobId, "kind": Kind, "named": Named, "schedule": Schedule}

@@ -27,15 +27,15 @@ def _when(value: object) -> datetime:
     raise ValueError("a time with its zone, such as 2027-01-31T08:00:00Z")
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """JSON knows one kind of number: 1.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 When = Annotated[datetime, BeforeValidator(_when), WithJsonSchema({"type": "string", "format": "date-time"})]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00]*$")]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Priority = Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY), BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(whole)]
+Priority = Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY), BeforeValidator(whole)]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_S)]
 
 

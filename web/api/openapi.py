@@ -28,14 +28,16 @@ the `job_id` that it gives."""
 
 EVENTS = "text/event-stream"
 _REF = "#/components/schemas/{model}"
+_NAMED = {
+    "description": "Percent-encoded; slashes may be left as they are.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_NAME, "pattern": r"^[^\x00]*$"},
+}
 _IN_PATHS: dict[str, dict[str, Any]] = {  # By converter, see web/api/addressed.py.
     "job": {"schema": {"type": "string", "minLength": 1}},
     "uuid": {"schema": {"type": "string", "format": "uuid"}},
     "kind": {"schema": {"enum": list(KINDS)}},
-    "named": {
-        "description": "Percent-encoded; slashes may be left as they are.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
-    },
+    "named": _NAMED,
+    "schedule": _NAMED,
 }
 _SECONDS = {"description": "In how many seconds to come again.", "schema": {"type": "integer", "minimum": 1}}
 _MEANS = {

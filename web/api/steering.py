@@ -22,7 +22,7 @@ from web.api.steering_models import (
     Why,
 )
 
-SCHEDULE = "/schedules/<named:name>"
+SCHEDULE = "/schedules/<schedule:name>"
 LIMIT, PAUSE = "/limits/<kind:kind>/<named:name>", "/pauses/<kind:kind>/<named:name>"
 
 STEERING = (
@@ -102,7 +102,6 @@ STEERING = (
         headers=LOCATION,
         problems=(409,),
     ),
-    # A schedule whose own name ends so is found in the list of all.
     Route(
         method="GET",
         rule=f"{SCHEDULE}/preview",

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from celadon.ledger.limits import Gate
 from celadon.limits import LONGEST_WINDOW_S, MOST, Each
+from celadon.plans import MOST_MISSED
 from celadon.schedules import Missed, Overlap, ScheduleView
-from web.api.models import Name, Query, Seconds, Strict, When, Whole
+from celadon.times import LONGEST_S
+from web.api.addressed import ACTIONS
+from web.api.models import Name, Query, Seconds, Strict, When, whole
 
 MAX_PREVIEW = 100  # Due times that are looked ahead for.
 MAX_RULES = 20  # At one gate; more are a mistake, and each is counted at every release.
+
+Count = Annotated[int, Field(ge=1, le=MOST), BeforeValidator(whole)]
+Window = Annotated[float, Field(ge=1, le=LONGEST_WINDOW_S)]
+Interval = Annotated[float, Field(ge=1, le=LONGEST_S)]
+Missable = Annotated[int, Field(ge=1, le=MOST_MISSED), BeforeValidator(whole)]
+
+
+def _addressable(name: str) -> str:
+    if name.endswith(tuple(f"/{action}" for action in ACTIONS)):
+        raise ValueError(f"what addresses end with can't end a name: {', '.join(f'/{action}' for action in ACTIONS)}")
+    return name
+
+
+ScheduleName = Annotated[Name, AfterValidator(_addressable)]
 
 _KINDS_OF_RULE = ("crontab", "every_s", "at")
 _MAY_MISS = ("timezone", "queue", "starts_at", "ends_at")
 
 
-def _there(*names: str) -> dict[str, Any]:
-    """JSON Schema: these are given, and not null."""
-    return {"required": list(names), "properties": {name: {"not": {"type": "null"}} for name in names}}
+def _there(*names: str, **others: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema: these are given, and not null; the others, if they are given, are so."""
+    return {"required": list(names), "properties": {name: {"not": {"type": "null"}} for name in names} | others}
 
 
 # --- what requests hold
@@ -32,11 +49,13 @@ class _Schedule(Strict):
     payload: dict[str, Any] = Field({}, description="Of each job; the job's declaration says which.")
     crontab: str | None = Field(None, description="`minute hour day-of-month month day-of-week`, as in `0 2 * * *`.")
     timezone: str | None = Field(None, description="Whose wall clock `crontab` means, such as Europe/Berlin.")
-    every_s: Seconds | None = Field(None, description="At each multiple of so many seconds since 1970.")
+    every_s: float | None = Field(
+        None, ge=1, le=LONGEST_S, description="At each multiple of so many seconds since 1970."
+    )
     at: When | None = Field(None, description="Once.")
     queue: Name | None = Field(None, description="Instead of the job's own.")
     missed: Missed = Field("latest", description="Which due times are made up for that none was there to fire.")
-    missed_max: Whole = Field(10, description="Of `all`: the latest so many.")
+    missed_max: Missable = Field(10, description="Of `all`: the latest so many.")
     overlap: Overlap = Field("allow", description="What a due time does while the previous job has not ended.")
     jitter_s: Seconds = Field(0, description="Each due time is run up to so many seconds later.")
     starts_at: When | None = Field(None, description="No due time is before it.")
@@ -56,7 +75,7 @@ class NewSchedule(_Schedule):
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [_there(kind) for kind in _KINDS_OF_RULE]})
 
-    name: Name = Field(description="The schedule's own; no other may have it.")
+    name: ScheduleName = Field(description="The schedule's own; no other may have it.")
     job: Name = Field(description="Of a declared job.")
 
 
@@ -93,14 +112,16 @@ class Rule(Strict):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [_there("concurrency"), _there("starts", "per_s")],
-            "dependentRequired": {"starts": ["per_s"], "per_s": ["starts"]},
+            "anyOf": [
+                _there("concurrency", starts={"type": "null"}, per_s={"type": "null"}),
+                _there("starts", "per_s", each={"enum": ["all", "tenant"]}),
+            ]
         }
     )
 
-    concurrency: Whole | None = Field(None, ge=1, le=MOST, description="At most so many at a time.")
-    starts: Whole | None = Field(None, ge=1, le=MOST, description="At most so many starts in any window.")
-    per_s: float | None = Field(None, ge=1, le=LONGEST_WINDOW_S, description="How long that window is.")
+    concurrency: Count | None = Field(None, description="At most so many at a time.")
+    starts: Count | None = Field(None, description="At most so many starts in any window.")
+    per_s: Window | None = Field(None, description="How long that window is.")
     each: Each = Field("all", description="For whom it is counted; for each worker only `concurrency` can be.")
 
 

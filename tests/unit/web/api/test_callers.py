@@ -56,6 +56,7 @@ IN_PATHS = {
     "<uuid:order_id>": OPEN[2][1].rpartition("/")[2],
     "<kind:kind>": "{kind}",
     "<named:name>": "{name}",
+    "<schedule:name>": "{name}",
 }
 
 
