@@ -80,7 +80,8 @@ def _fire(row: Any) -> int:
     if not come:
         _leave_out(row, "missed")
         return 0
-    seen_due, fired = row.next_due, 0
+    seen_due: datetime | None = row.next_due
+    fired = 0
     for number, due_time in enumerate(come, 1):
         new = _job(row, due_time)
         following = come[number] if number < len(come) else _following(row, due_time)
@@ -94,6 +95,7 @@ def _fire(row: Any) -> int:
             break
         fired += 1
         log.info("schedule.fired", schedule=row.name, job=row.job, job_id=new.id, due=_text(due_time))
+        seen_due = following
         if row.overlap != "allow":
             break  # The rest waits for this one's end.
     return fired

@@ -41,17 +41,16 @@ def change(
     made: Callable[[Any, datetime], Mapping[str, Any]],
     detail: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Give a schedule the columns that `made(row, now)` says; returns its row. Raises UnknownSchedule."""
+    """Give a schedule the columns that `made(row, now)` says; none: it stays. Returns its row. Raises UnknownSchedule."""
     with begin() as connection:
         row = _locked(connection, name)
-        changed = connection.execute(
-            update(schedules)
-            .where(schedules.c.name == name)
-            .values(**made(row, clock(connection)))
-            .returning(*schedules.c)
-        ).one()
+        columns = made(row, clock(connection))
+        if not columns:
+            return row
         _note(connection, actor, f"{action} schedule", name, detail)
-    return changed
+        return connection.execute(
+            update(schedules).where(schedules.c.name == name).values(**columns).returning(*schedules.c)
+        ).one()
 
 
 def run(name: str, actor: str, made: Callable[[Any], NewJob]) -> str:

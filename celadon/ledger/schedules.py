@@ -162,7 +162,7 @@ def previous_is_active(row: Any) -> bool:
     return row.previous_state is not None and row.previous_state not in FINAL
 
 
-def fire(row: Any, seen_due: datetime, due_time: datetime, following: datetime | None, new: NewJob) -> bool:
+def fire(row: Any, seen_due: datetime | None, due_time: datetime, following: datetime | None, new: NewJob) -> bool:
     """Move the schedule on from `seen_due` to `following` and store its job for `due_time`, in one transaction.
 
     False: another scheduler fired it, or it has been changed since `row` was read. Raises IntegrityError if there is a
@@ -175,14 +175,19 @@ def fire(row: Any, seen_due: datetime, due_time: datetime, following: datetime |
     return moved
 
 
-def leave_out(row: Any, seen_due: datetime, up_to: datetime, following: datetime | None) -> bool:
+def leave_out(row: Any, seen_due: datetime | None, up_to: datetime, following: datetime | None) -> bool:
     """Move the schedule on without a job; False as with `fire`."""
     with begin() as connection:
         return _move_on(connection, row, seen_due, up_to, following)
 
 
 def _move_on(
-    connection: Connection, row: Any, seen_due: datetime, due_time: datetime, following: datetime | None, **more: Any
+    connection: Connection,
+    row: Any,
+    seen_due: datetime | None,
+    due_time: datetime,
+    following: datetime | None,
+    **more: Any,
 ) -> bool:
     unmoved = [schedules.c.name == row.name, schedules.c.next_due == seen_due, schedules.c.last_due < due_time]
     if row.overlap != "allow":  # Nobody has run it by hand meanwhile.

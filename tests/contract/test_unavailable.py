@@ -135,7 +135,7 @@ ASKING: dict[str, Callable[[], object]] = {
     "reap": recovery.reap,
     "take what is unsent": sending.take_unsent,
     "depth": lambda: sending.depth("default", 5),
-    "due schedules": schedules.due,
+    "due schedules": schedules.due_now,
     "alive workers": presence.alive,
     "switches": switches.off_broker,
     "prune": lambda: retention.names(),
@@ -208,7 +208,7 @@ def test_a_database_of_an_older_release_is_unavailable_until_it_is_migrated(kind
             connection.execute(text("ALTER TABLE schedules DROP COLUMN removed"))
 
         with pytest.raises(LedgerUnavailable, match="run `celadon migrate`"):
-            schedules.due()
+            schedules.due_now()
 
 
 def test_an_sqlite_file_that_can_not_be_opened_is_unavailable(tmp_path):
