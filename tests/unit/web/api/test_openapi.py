@@ -108,6 +108,7 @@ class World:
             "name": f"schedule {number}",
             "job": anything.name,
             "crontab": "0 2 * * *",
+            "every_s": 300,
             "at": "2031-06-01T00:00:00Z",
             "starts_at": "2031-01-01T00:00:00Z",
             "ends_at": "2032-01-01T00:00:00Z",
@@ -154,9 +155,32 @@ def test_every_operation_says_what_it_is_and_every_answer_what_it_holds() -> Non
                 assert "$ref" in answer or answer["content"], (method, path)
 
 
-@schema.parametrize()
-@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+STEERING = "^/api/(schedules|limits|pauses)"
+
+
+def as_hard(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@schema.exclude(path_regex=STEERING).parametrize()
+@as_hard(25)
 def test_the_document_is_true(case: Any, world: World) -> None:
+    ask(case, world)
+
+
+@schema.include(path_regex=STEERING).parametrize()
+@as_hard(8)
+def test_the_document_is_true_of_schedules_limits_and_pauses(case: Any, world: World) -> None:
+    ask(case, world)
+
+
+def ask(case: Any, world: World) -> None:
     allowed = case.meta.generation.mode.is_positive
     if allowed:
         world.make_real(case)
