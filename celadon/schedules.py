@@ -108,7 +108,7 @@ def add(
     entry = plans.entry(
         name,
         job,
-        _rule({"crontab": crontab, "timezone": timezone, "every": every, "at": at}),
+        rule_of({"crontab": crontab, "timezone": timezone, "every": every, "at": at}),
         payload=payload,
         queue=queue,
         missed=missed,
@@ -214,8 +214,8 @@ def _row(name: str) -> Any:
     return row
 
 
-def _rule(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The rule that one of `crontab`, `every` and `at` tells. Raises InvalidOption."""
+def rule_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule that one of `crontab`, `every` and `at` tells, for `celadon.due`. Raises InvalidOption."""
     told = {part: given[part] for part in ("crontab", "every", "at") if given.get(part) is not None}
     if len(told) != 1:
         raise InvalidOption(
@@ -241,7 +241,7 @@ def _changed_rule(old: Entry, changes: Mapping[str, Any]) -> Mapping[str, Any]:
         return rules.from_fields(old.spec["crontab"], given["timezone"])
     if "crontab" in old.spec and "crontab" in given:
         given.setdefault("timezone", old.spec.get("timezone", "UTC"))
-    return _rule(given)
+    return rule_of(given)
 
 
 def _seen(row: Any) -> ScheduleView:

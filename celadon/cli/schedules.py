@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -142,6 +144,38 @@ def remove(name: str) -> None:
 
     schedules.remove(name, actor="command")
     click.echo(f"{name}: removed")
+
+
+@schedules.command()
+@click.argument("name", required=False)
+@_options(_RULE)
+@click.option("--after", type=Moment(), help="From then on, instead of from now.")
+@click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
+def preview(name: str | None, after: datetime | None, count: int, **options: Any) -> None:
+    """Show the next due times, of the schedule NAME or of a rule, by its own clock and in UTC. Stores nothing.
+
+    Without jitter; of a paused schedule those that it would have if it were resumed now.
+    """
+    from celadon import due, schedules
+
+    given = _given(options)
+    if name is None:
+        rule = schedules.rule_of(given)
+        found = due.preview(rule, after or datetime.now(UTC), count)
+    elif given or after:
+        raise click.UsageError("give NAME, or a rule to try out (--crontab, --every, --at), not both")
+    else:
+        rule, found = schedules.find(name).rule, schedules.preview(name, count)
+    zone = ZoneInfo(rule.get("timezone", "UTC"))
+    for each in found:
+        local = each.astimezone(zone)
+        click.echo(f"{local:%a %Y-%m-%d %H:%M:%S} {_offset(local)}   {moment(each)}")
+    if not found:
+        click.echo("No due time is left.")
+
+
+def _offset(local: datetime) -> str:
+    return local.isoformat()[-6:]
 
 
 def _tell(view: ScheduleView) -> None:
