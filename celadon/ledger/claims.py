@@ -119,9 +119,10 @@ def claim(
     begins no other suspect meanwhile, so it may take one that has to be the only one.
     """
     runner = {"b_worker": worker, "b_of_my_worker": f"{boot_of(worker)}:%", "b_engine": engine, "b_lease_s": lease_s}
-    sent, place = time.monotonic(), None
+    place = None
     try:
         with begin() as connection:
+            sent = time.monotonic()  # Only now: what waits for a write lock waits at the beginning.
             row = connection.execute(
                 _CLAIM, {"b_id": job_id, **runner, "b_alone": alone, "b_exclusive": exclusive}
             ).one_or_none()
