@@ -54,9 +54,9 @@ class Story:
             notes = self.notes()
             print(self.line(time.monotonic() - since, notes, before), flush=True)
             before = len(begins(notes))
-            if sum(not note.begins for note in notes) >= ORDERS and all(order.done() for order in orders):
-                if self.complete([order.result() for order in orders]) == ORDERS:
-                    return
+            accepted = [order.result() for order in orders if order.done()]
+            if len(accepted) == ORDERS <= before and self.complete(accepted) == ORDERS:
+                return
 
     def line(self, second: float, notes: list[Noted], before: int) -> str:
         now, times = time.monotonic(), begins(notes)

@@ -122,6 +122,15 @@ class Shop(Platform):
         assert answer.status == 202, told
         return told
 
+    @contextmanager
+    def limited(self, *words: str) -> Iterator[None]:
+        """Orders have this limit meanwhile, in the words of `celadon limits set`."""
+        self.command("limits", "set", "job", "orders.process", *words)
+        try:
+            yield
+        finally:
+            self.command("limits", "reset", "job", "orders.process")
+
     def mend(self) -> None:
         """Put back what a test has killed; returns when orders are picked up again."""
         self.redis.start()

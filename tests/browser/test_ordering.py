@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
 from tests.browser.customer import ORDER, choose, fill, place, tab_to
 from tests.browser.deployment import Shop, page_of
@@ -197,6 +197,29 @@ def test_without_scripts_everything_works(shop: Shop, page: Page) -> None:
     step(page, "email", "running")
     shop.mail.release()
     completes(page)
+
+
+def test_an_order_that_waits_for_its_turn_says_so_with_and_without_scripts(
+    shop: Shop, browser: Browser, page: Page
+) -> None:
+    with browser.new_context(base_url=shop.url, java_script_enabled=False) as plain:
+        pages = [page, plain.new_page()]
+        # Given a worker that may work on one order at a time, and has one in its hands
+        shop.mail.hold()
+        with shop.limited("--concurrency", "1", "--each", "worker"):
+            shop.order("DISH-DIP", 1)
+            # When another one is placed
+            address = page_of(shop.order("PLATE-SIDE", 1))
+            # Then its page says that it waits, and no step has begun
+            for each in pages:
+                each.goto(address)
+                expect(each.locator(".says")).to_have_text(STATUS["waiting"])
+                for name in ("inventory", "email", "invoice"):
+                    step(each, name, "waiting")
+            # And when its turn has come, it is worked on
+            shop.mail.release()
+            for each in pages:
+                completes(each)
 
 
 @pytest.mark.parametrize("why", ["all streams are taken", "the browser knows no streams"])
