@@ -22,18 +22,19 @@ class Ahead:
 
 
 def _first(column: Any, *which: Any) -> Any:
-    # In the order of a partial index, and so by that index. "Does one exist?" may be answered by reading the whole
+    # In the order of an index, and so by that index. "Does one exist?" may be answered by reading the whole
     # table, where the planner believes that there are many.
     return select(column).where(*which).order_by(column).limit(1).scalar_subquery()
 
 
 _TO_EXPIRE = in_state(State.SCHEDULED, State.WAITING, State.QUEUED, State.PARKED)
+# Built once, as every statement of a busy path.
 _LOOK = select(
     at(),
     _first(jobs.c.run_at, in_state(State.SCHEDULED), jobs.c.run_at <= by()),
     _first(jobs.c.run_at, in_state(State.SCHEDULED), jobs.c.run_at > by()),
-    _first(jobs.c.queue, in_state(State.WAITING)),
-    _first(jobs.c.queue, in_state(State.PARKED)),
+    _first(jobs.c.created_at, in_state(State.WAITING)),
+    _first(jobs.c.created_at, in_state(State.PARKED)),
     _first(jobs.c.expires_at, _TO_EXPIRE, jobs.c.expires_at <= by(), jobs.c.started_at.is_(None)),
 )
 

@@ -76,7 +76,7 @@ def _recover(which: Any, *, death: Death, limit: int, amnesty_until: datetime | 
         rows = connection.execute(
             select(jobs)
             .where(in_state(State.RUNNING), which)
-            .order_by(jobs.c.id)
+            .order_by(jobs.c.lease_until)
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()

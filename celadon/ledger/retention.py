@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import and_, delete, func, or_, select, tuple_
 
 from celadon.ledger.db import at, begin, by, reading
 from celadon.ledger.tables import alerts, attempts, audit, jobs, keys, steps
@@ -86,17 +86,11 @@ def forget_audit(days: int = 90) -> int:
 
 def forget_keys(limit: int = BATCH) -> int:
     """Remove idempotency keys whose time is over."""
+    old = select(keys.c.scope, keys.c.key).where(keys.c.expires_at <= by()).order_by(keys.c.expires_at).limit(limit)
     with begin() as connection:
-        old = select(keys.c.scope, keys.c.key).where(keys.c.expires_at <= by()).limit(limit).subquery()
-        # Said again for the row itself: a submission may be taking an expired key over at this moment.
-        return int(
-            connection.execute(
-                delete(keys).where(
-                    keys.c.expires_at <= at(),
-                    select(1).where(old.c.scope == keys.c.scope, old.c.key == keys.c.key).exists(),
-                )
-            ).rowcount
-        )
+        # A submission that takes an expired key over at this moment holds its row.
+        mine = old.with_for_update(skip_locked=True)
+        return int(connection.execute(delete(keys).where(tuple_(keys.c.scope, keys.c.key).in_(mine))).rowcount)
 
 
 def names() -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import String, and_, case, func, literal_column, or_, select, text, update
 
-from celadon.ledger.db import at, begin, by, reading
-from celadon.ledger.tables import jobs, switches
+from celadon.ledger.db import Instant, at, begin, by, clock, reading
+from celadon.ledger.tables import in_state, jobs, switches
 from celadon.settings import settings
 from celadon.states import State
 
+_NONE: Any = literal_column("0")  # In the words of the partial indexes, see `in_state`.
 RESEND_CAP_S = 60.0  # A job that is sent again and again is sent at most once a minute.
 
 
@@ -39,12 +40,12 @@ def switched_off() -> Any:
 
 def take_unsent(limit: int = 200) -> list[ToSend]:
     """Jobs that came into `queued` without being sent: promoted, recovered, given back, released."""
-    return _take(jobs.c.sends == 0, limit)
+    return _take(jobs.c.sends == _NONE, limit)
 
 
 def take_overdue(queue: str, limit: int) -> list[ToSend]:
     """Jobs of one queue that were sent, and that nobody has claimed in time. Backs off with each sending."""
-    return _take(and_(jobs.c.sends > 0, jobs.c.queue == queue), limit)
+    return _take(and_(jobs.c.sends > _NONE, jobs.c.queue == queue), limit)
 
 
 def _take(which: Any, limit: int) -> list[ToSend]:
@@ -54,7 +55,7 @@ def _take(which: Any, limit: int) -> list[ToSend]:
     with begin() as connection:
         due = (
             select(jobs.c.id)
-            .where(jobs.c.state == State.QUEUED, jobs.c.send_due <= by(), which, ~switched_off())
+            .where(in_state(State.QUEUED), jobs.c.send_due <= by(), which, ~switched_off())
             .order_by(jobs.c.send_due)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -78,21 +79,32 @@ def not_sent(ids: list[str], again_in_s: float) -> None:
         )
 
 
+# It jumps from queue to queue in `jobs_sent`: a backlog costs a look no more than a handful.
+_OVERDUE_QUEUES = text("""
+    WITH RECURSIVE queues(queue) AS (
+        SELECT (SELECT queue FROM jobs WHERE state = 'queued' AND sends > 0 ORDER BY queue LIMIT 1)
+        UNION ALL
+        SELECT (SELECT jobs.queue FROM jobs
+                WHERE state = 'queued' AND sends > 0 AND jobs.queue > queues.queue ORDER BY jobs.queue LIMIT 1)
+        FROM queues WHERE queues.queue IS NOT NULL
+    )
+    SELECT queue, (SELECT send_due FROM jobs WHERE state = 'queued' AND sends > 0 AND jobs.queue = queues.queue
+                   ORDER BY send_due LIMIT 1) AS send_due
+    FROM queues WHERE queue IS NOT NULL
+""").columns(queue=String, send_due=Instant)
+
+
 def overdue_queues() -> list[str]:
     """Queues in which some job waits to be sent again."""
     with reading() as connection:
-        rows = connection.execute(
-            select(jobs.c.queue)
-            .where(jobs.c.state == State.QUEUED, jobs.c.send_due <= by(), jobs.c.sends > 0)
-            .distinct()
-        )
-        return [row.queue for row in rows]
+        now = clock(connection)
+        return [row.queue for row in connection.execute(_OVERDUE_QUEUES) if row.send_due and row.send_due <= now]
 
 
 def depth(queue: str, most: int) -> int:
     """How many jobs are queued there, counted no further than `most`."""
     with reading() as connection:
-        some = select(1).where(jobs.c.state == State.QUEUED, jobs.c.queue == queue).limit(most).subquery()
+        some = select(1).where(in_state(State.QUEUED), jobs.c.queue == queue).limit(most).subquery()
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 
 

@@ -86,11 +86,19 @@ jobs = Table(
         postgresql_where=text("state = 'queued'"),
         sqlite_where=text("state = 'queued'"),
     ),
+    # Two, so that a backlog which is all on the broker is not read in search of what it was never told of.
     Index(
-        "jobs_send_due",
+        "jobs_unsent",
         "send_due",
-        postgresql_where=text("state = 'queued'"),
-        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued' AND sends = 0"),
+        sqlite_where=text("state = 'queued' AND sends = 0"),
+    ),
+    Index(
+        "jobs_sent",
+        "queue",
+        "send_due",
+        postgresql_where=text("state = 'queued' AND sends > 0"),
+        sqlite_where=text("state = 'queued' AND sends > 0"),
     ),
     Index(
         "jobs_scheduled",

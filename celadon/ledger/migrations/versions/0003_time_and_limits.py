@@ -23,6 +23,11 @@ def upgrade() -> None:
     # What needs the stronger lock comes first: to raise one later, with half-done transactions waiting, is a deadlock.
     op.add_column("jobs", sa.Column("reserved_at", Instant()))
     op.add_column("jobs", sa.Column("exclusive", sa.Boolean(), nullable=False, server_default=sa.text("false")))
+    op.drop_index("jobs_send_due", "jobs")
+    there = sa.text("state = 'queued' AND sends = 0")
+    op.create_index("jobs_unsent", "jobs", ["send_due"], postgresql_where=there, sqlite_where=there)
+    there = sa.text("state = 'queued' AND sends > 0")
+    op.create_index("jobs_sent", "jobs", ["queue", "send_due"], postgresql_where=there, sqlite_where=there)
     there = sa.text("state = 'waiting'")
     order: list[Any] = ["queue", "name", sa.text("coalesce(tenant, '')"), sa.text("priority DESC"), "id"]
     op.create_index("jobs_waiting", "jobs", order, postgresql_where=there, sqlite_where=there)
@@ -70,6 +75,38 @@ def upgrade() -> None:
         ):
             schedules.add_column(new)
         schedules.alter_column("next_due", existing_type=Instant(), nullable=True)
+    if op.get_bind().dialect.name == "sqlite":
+        _tell_the_planner()
+
+
+# For each index, how many entries it may have, and how many of them agree in the first column, the first two …
+SPREAD = {
+    "jobs_by_state": "1000000 10000 1",
+    "jobs_by_name": "1000000 50000 10000 1",
+    "jobs_by_queue": "1000000 50000 10000 1",
+    "jobs_by_tenant": "1000000 50000 10000 1",
+    "jobs_by_error": "1000000 50000 10000 1",
+    "jobs_finished": "100000 1000 1",
+    "jobs_dead": "100000 1000 1",
+    "jobs_scheduled": "1000 1",
+    "jobs_unsent": "1000 1",
+    "jobs_sent": "1000 100 1",
+    "jobs_leases": "1000 1",
+    "jobs_expiring": "1000 1",
+    "jobs_reserved": "1000 1",
+    "jobs_queued": "1000 100 10 1",
+    "jobs_held": "1000 500 100",
+    "jobs_waiting": "1000 100 50 10 5 1",
+    "jobs_suspects": "100 10 5 2 1",
+}
+
+
+def _tell_the_planner() -> None:
+    """SQLite takes a state for as rare as a name, unless told: it would read a million scheduled jobs to find the first
+    that is due, and not the index that begins with it."""
+    op.execute("ANALYZE switches")  # Makes the table of statistics; `switches` has a handful of rows.
+    for index, spread in SPREAD.items():
+        op.execute(f"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('jobs', '{index}', '{spread}')")
 
 
 def downgrade() -> None:
@@ -87,5 +124,9 @@ def downgrade() -> None:
     op.drop_index("jobs_suspects", "jobs")
     op.drop_index("jobs_reserved", "jobs")
     op.drop_index("jobs_waiting", "jobs")
+    op.drop_index("jobs_sent", "jobs")
+    op.drop_index("jobs_unsent", "jobs")
+    there = sa.text("state = 'queued'")
+    op.create_index("jobs_send_due", "jobs", ["send_due"], postgresql_where=there, sqlite_where=there)
     op.drop_column("jobs", "exclusive")
     op.drop_column("jobs", "reserved_at")
