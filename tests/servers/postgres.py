@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import Popen
 
@@ -42,7 +43,8 @@ class PostgresServer:
     why the folder is not below the caller's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
+        self._settings = settings
         self.port = free_port()
         self._programs = find_program("initdb", folders=_installed_folders()).parent
         self._user, self._group = _unprivileged()
@@ -71,7 +73,7 @@ class PostgresServer:
                 extra_groups=None if self._user is None else [],
             )
         command = [str(self._programs / "postgres"), "-D", str(data), "-p", str(self.port)]
-        for name, value in SETTINGS.items():
+        for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         self._process = spawn(
             command, self.log, cwd=self._folder, user=self._user, group=self._group, by=signal.SIGQUIT
