@@ -5,11 +5,15 @@ Jobs that nothing limits never come here.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
 
+from celadon.jobs import Claim
+from celadon.ledger.db import at, begin
 from celadon.ledger.gates import COLUMN, rules_of
 from celadon.ledger.tables import in_state, jobs, starts
 from celadon.states import State
@@ -52,6 +56,26 @@ def take(connection: Connection, job_id: str, boot: str, row: Any) -> Place:
         frees=any(rule.concurrency is not None for _, _, rule in rules),
         begin_within_s=min(margins) / 2 if margins else None,
     )
+
+
+def start_later(claim: Claim) -> float | None:
+    """Record the start of a run that is late anew, at this moment. None: it is too late for that, or the claim is gone.
+
+    Returns the monotonic time by which its body has to begin then. The start is moved while it still stands in the
+    window, and well before it leaves it: it counts at every release, at its old time or its new one.
+    """
+    with begin() as connection:
+        rules = [rule for *_, rule in rules_of(connection, claim.queue, claim.name, claim.tenant) if rule.per_s]
+        if not rules:
+            return math.inf
+        half_a_window_s, margin_s = min(rule.per_s or 0.0 for rule in rules) / 2, min(rule.margin_s for rule in rules)
+        mine = and_(jobs.c.id == claim.job_id, jobs.c.epoch == claim.epoch, in_state(State.RUNNING))
+        here = and_(starts.c.job_id == claim.job_id, starts.c.epoch == claim.epoch, starts.c.at > at(-half_a_window_s))
+        sent = time.monotonic()
+        moved = connection.execute(update(starts).where(here, exists().where(mine)).values(at=at())).rowcount
+    if not moved or time.monotonic() - sent > half_a_window_s:
+        return None
+    return sent + margin_s / 2
 
 
 def give_up(connection: Connection, job_id: str) -> bool:
