@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import redis
 from celery.exceptions import QueueNotFound
-from kombu import Connection, Producer
+from kombu import Connection, Producer, Queue
 from kombu.exceptions import BatchPublishError, KombuError, LimitExceeded
 
 from celadon import telemetry
@@ -103,6 +103,12 @@ def send_many(jobs: Iterable[tuple[str, str, str]]) -> None:
     with _producer() as producer, producer.batch(max_size=BATCH):
         for job_id, name, queue in jobs:
             _send(producer, job_id, name, queue, pickup=False)
+
+
+def whistle(queue: Queue) -> None:
+    """Put an empty message into a queue of the caller's own. Raises NotSent."""
+    with _producer() as producer:
+        producer.publish("", exchange="", routing_key=queue.name, declare=[queue])
 
 
 def _send(producer: Producer, job_id: str, name: str, queue: str, pickup: bool) -> None:

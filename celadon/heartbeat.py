@@ -1,7 +1,7 @@
 """Heartbeat files for probes: HEARTBEAT_FILE is touched by a process that lives, `.ready` exists while it is ready.
 
-The file says that the process can still run a thread, and nothing of the ledger or the broker: restarting workers
-because a database is away would only add to its trouble.
+The file says that the process can still run a thread and, of a worker, that it consumes or has a good reason not to.
+A ledger or a broker that is away is one: restarting workers because of it would only add to its trouble.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ EVERY_S = 3.0  # Probes give a minute, so that a host that is busy for seconds r
 
 _stage: Literal["starting", "ready", "stopping"] = "starting"
 _told = False  # That the file can't be written.
+_fit: Callable[[], bool] = lambda: True  # noqa: E731
 
 
 def begin() -> None:
@@ -47,9 +48,16 @@ def keep() -> None:
         threading.Thread(target=_keep, name="celadon-heartbeat", daemon=True).start()
 
 
+def only_while(fit: Callable[[], bool]) -> None:
+    """From now on, leave the file to grow old while `fit()` is false."""
+    global _fit
+    _fit = fit
+
+
 def _keep() -> None:
     while True:
-        touch()
+        if _fit():
+            touch()
         time.sleep(EVERY_S)
 
 

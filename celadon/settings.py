@@ -51,6 +51,10 @@ class Settings(BaseSettings):
         0.5, gt=0, description="How often workers look into the ledger while the broker is away, s."
     )
     presence_s: float = Field(15, gt=0, description="A worker not heard of for so long is taken for gone, s.")
+    stall_s: float = Field(
+        15, gt=0, description="A worker that has not looked for messages for so long sends itself one, s."
+    )
+    canary_s: float = Field(15, gt=0, description="How long that message may take, before the worker begins anew, s.")
 
     smtp_url: str = Field(
         "smtp://127.0.0.1:1025",

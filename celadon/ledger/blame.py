@@ -7,7 +7,6 @@ worker (`exclusive`). A job is convicted where it was the only one that can have
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
@@ -66,7 +65,7 @@ def died_together(connection: Connection, worker: str) -> bool:
     return bool(others and others - _held_suspects(connection))
 
 
-def _held_suspects(connection: Connection) -> Collection[str]:
+def _held_suspects(connection: Connection) -> set[str]:
     """The workers that have died with one of the present exclusive suspects in them, or run one."""
     of_suspects = select(jobs.c.id).where(jobs.c.quarantine, jobs.c.exclusive)
     crashed = select(attempts.c.worker).where(

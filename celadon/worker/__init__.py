@@ -23,7 +23,7 @@ def run(lane_name: str, **instead: str | int | None) -> int:
 
     instead: fields of `Lane` that this worker has instead of the lane's; None: the lane's.
     """
-    from celadon.worker import post, remote, steps
+    from celadon.worker import consuming, ending, post, remote, steps
 
     changes: dict[str, Any] = {field: value for field, value in instead.items() if value is not None}
     lane = replace(queues.lane(lane_name), **changes)
@@ -42,6 +42,7 @@ def run(lane_name: str, **instead: str | int | None) -> int:
         gc.collect()
         gc.freeze()
     app.steps["worker"].add(steps.LedgerStep)
+    app.steps["consumer"].add(consuming.CanaryStep)
     app.conf.worker_consumer = "celadon.worker.consumer:PatientConsumer"
     worker = app.Worker(
         hostname=f"{lane.name}@{post.post().boot.replace(':', '-')}",
@@ -56,4 +57,6 @@ def run(lane_name: str, **instead: str | int | None) -> int:
         quiet=True,
     )
     worker.start()
+    if ending.wanted_anew():
+        ending.begin_anew()
     return int(worker.exitcode or 0)

@@ -12,7 +12,8 @@ import select
 import signal
 import threading
 import time
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from celadon.ledger.db import use_reserve
 from celadon.ledger.recovery import holds, release_dead
 from celadon.run import end_timed_out
 from celadon.worker.post import post
+from celadon.worker.solo import solos
 
 log = logs.get("celadon.worker.children")
 
@@ -50,6 +52,10 @@ class Reporter(Keeper):
     def remove(self, run: Running) -> None:
         self._say({"op": "remove", "pid": run.pid, "pair": run.pair})
 
+    def suspects(self) -> None:
+        """There are jobs that have to run alone, which the parent sees to."""
+        self._say({"op": "suspects", "pid": os.getpid()})
+
     def _say(self, report: dict[str, Any]) -> None:
         os.write(self._pipe, json.dumps(report).encode() + b"\n")
 
@@ -61,6 +67,7 @@ class Children:
         self._read, self.write = os.pipe()
         self.keeper = Keeper(on_timeout=self._out_of_time)
         self._pids: set[int] = set()
+        self._in_company: set[int] = set()  # Children beside whose present run others have run.
         self._rest = b""
 
     def start(self) -> None:
@@ -73,8 +80,9 @@ class Children:
                 ready, _, _ = select.select([self._read], [], [], 0.2)
                 if ready:
                     self._take(os.read(self._read, 65536))
-                for pid in [pid for pid in self._pids if gone(pid)]:
-                    self._bury(pid)
+                for pid in list(self._pids):
+                    if (end := ended(pid)) is not None:
+                        self._bury(pid, killed=end.killed)
             except LedgerUnavailable as error:
                 log.warning("children.ledger_away", error=str(error))
                 time.sleep(1)
@@ -93,14 +101,18 @@ class Children:
                 self.keeper.add(
                     Running(claim=claim, lease_s=report["lease_s"], deadline=report["deadline"], pid=report["pid"])
                 )
+                pids = {run.pid for run in self.keeper.running()}
+                self._in_company = self._in_company | pids if len(pids) > 1 else set()
             elif report["op"] == "remove":
                 for run in self.keeper.running():
                     if run.pair == tuple(report["pair"]):
                         self.keeper.remove(run)
+            elif report["op"] == "suspects":
+                solos.look()
 
-    def _bury(self, pid: int) -> None:
+    def _bury(self, pid: int, *, killed: bool) -> None:
         """Put back what a dead child held, then forget it."""
-        release_dead(post().of(pid))
+        release_dead(post().of(pid), in_company=killed and pid in self._in_company)
         for run in self.keeper.running():
             if run.pid == pid:
                 self.keeper.remove(run)
@@ -120,15 +132,41 @@ class Children:
 
     def kill_all(self) -> None:
         for pid in list(self._pids):
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        for pid in list(self._pids):
+            with suppress(ChildProcessError):  # Celery's pool has collected it.
+                os.waitpid(pid, 0)
 
 
-def gone(pid: int) -> bool:
-    """Whether a child has died, even if nobody has collected it yet (which this does not do either)."""
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a child ended."""
+
+    killed: bool  # By SIGKILL, from outside; or it is not known how.
+
+
+def ended(pid: int) -> End | None:
+    """How a child has died, even if nobody has collected it yet (which this does not do either). None: it lives."""
     try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return True
+        return End(killed=True)
+    if end is None:
+        return None
+    return End(killed=end.si_code == os.CLD_KILLED and end.si_status == signal.SIGKILL)
+
+
+_children: Children | None = None
+
+
+def take() -> Children:
+    """Make this process the parent of children that report to it."""
+    global _children
+    _children = Children()
+    return _children
+
+
+def children() -> Children | None:
+    """Those of a prefork worker, known in its children too."""
+    return _children

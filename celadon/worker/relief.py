@@ -10,10 +10,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from sqlalchemy import ColumnElement, and_
+
 from celadon import broker, logs, registry
 from celadon.drain import draining
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import moving, sending, switches
+from celadon.ledger.tables import jobs
 from celadon.settings import settings
 from celadon.worker.post import post
 from celadon.worker.solo import solos
@@ -31,7 +34,7 @@ class Relief:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(post().lane.concurrency, thread_name_prefix="celadon-relief")
         self._stopped = threading.Event()
-        self._on = False
+        self.away = False
 
     def start(self) -> None:
         threading.Thread(target=self._watch, name="celadon-relief", daemon=True).start()
@@ -45,11 +48,13 @@ class Relief:
             try:
                 # One dropped answer is no outage: it is asked twice.
                 away = not settings().use_broker or not (broker.reachable() or broker.reachable())
-                if away != self._on:
-                    self._on = away
+                if away != self.away:
+                    self.away = away
                     log.warning("relief.began" if away else "relief.ended", lane=post().lane.name)
                 if not draining():
                     self.take(everything=away)
+                    if solos.waiting:
+                        solos.look()
             except LedgerUnavailable as error:
                 log.warning("relief.ledger_away", error=str(error))
             except Exception:
@@ -57,17 +62,18 @@ class Relief:
 
     def take(self, *, everything: bool) -> int:
         """Begin as many queued jobs as there are free slots: all kinds, or those taken off the broker by a switch."""
-        only_off = None
+        wanted: ColumnElement[bool] = jobs.c.quarantine.is_(False)
         if not everything:
             if not switches.off_broker():
                 return 0
-            only_off = sending.switched_off()
+            wanted = and_(wanted, sending.switched_off())
+        solos.look()
         lane = post().lane
         with self._lock:
             free = lane.concurrency - max(self._busy(), len(self._taken))
         if free <= 0:
             return 0
-        found = moving.queued_ids(lane.queues, list(registry.known()), free + len(self._taken), only_off=only_off)
+        found = moving.queued_ids(lane.queues, list(registry.known()), free + len(self._taken), only_off=wanted)
         fresh = [job_id for job_id in found if job_id not in self._taken][:free]
         for job_id in fresh:
             if lane.pool == "prefork":

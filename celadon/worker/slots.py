@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 
 from celadon import logs
 from celadon.jobs import Claim
 from celadon.keeper import Running, keeper
 from celadon.run import end_timed_out
+from celadon.worker import ending
 from celadon.worker.post import post
 
 log = logs.get("celadon.worker.slots")
@@ -28,7 +27,7 @@ def too_many() -> bool:
 
 
 def out_of_time(running: Running) -> None:
-    """Depart for a thread's run, count its slot as lost, and drain the worker when too many are."""
+    """Depart for a thread's run, count its slot as lost, and begin the worker anew when too many are."""
     end_timed_out(running)
     with _lock:
         # It may have ended by itself just now; then its keeper has let go of it, and its slot is whole.
@@ -37,8 +36,7 @@ def out_of_time(running: Running) -> None:
         _lost.add(running.pair)
     log.warning("worker.slot_lost", lost=lost(), of=post().lane.concurrency)
     if too_many():
-        log.error("worker.draining", reason="too many slots are lost to jobs that ran out of time")
-        os.kill(os.getpid(), signal.SIGTERM)
+        ending.anew(f"{lost()} of {post().lane.concurrency} slots are lost to jobs that ran out of time")
 
 
 def returned(claim: Claim) -> None:

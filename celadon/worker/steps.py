@@ -1,4 +1,4 @@
-"""The worker's own parts, hung into Celery's blueprint: presence, keeping, relief, and a stop that keeps its grace."""
+"""The worker's own parts, hung into Celery's blueprint: presence, keeping, relief, and the watch over its consumer."""
 
 from __future__ import annotations
 
@@ -10,31 +10,28 @@ from typing import Any
 
 from celery import bootsteps, signals
 
-from celadon import drain, heartbeat, keeper, logs, registry, sentry
-from celadon.errors import LedgerUnavailable, LostClaim
+from celadon import heartbeat, keeper, logs, registry, sentry
+from celadon.drain import draining
+from celadon.errors import LedgerUnavailable
 from celadon.keeper import Keeper
-from celadon.ledger import claims, moving, presence
+from celadon.ledger import moving, presence
 from celadon.ledger.db import use_reserve
 from celadon.settings import settings
-from celadon.worker import slots, work
-from celadon.worker.children import Children, Reporter
+from celadon.worker import children, ending, slots, work
+from celadon.worker.children import Reporter
+from celadon.worker.consuming import Watch
 from celadon.worker.post import Post, post
 from celadon.worker.relief import Relief
 from celadon.worker.solo import solos
 
 log = logs.get("celadon.worker")
 
-EXIT_MARGIN_S = 2.0  # Of the grace: time to give jobs back before the supervisor's SIGKILL.
-
-children: Children | None = None
-
 
 def prepare() -> None:
     """What must stand before the pool forks: the children's pipe, the keeper, the signal handlers."""
-    global children
     if post().lane.pool == "prefork":
-        children = Children()
-        keeper.use(children.keeper)
+        keeper.use(children.take().keeper)
+        solos.busy = lambda: len(keeper.keeper())
     else:
         keeper.use(Keeper(on_timeout=slots.out_of_time))
     signals.worker_process_init.connect(_child_began, weak=False)
@@ -53,13 +50,21 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **kwargs)
         self._stopped = threading.Event()
         self._relief: Relief | None = None
+        self._ledger_seen = time.monotonic()
 
     def start(self, parent: Any) -> None:
-        if children is not None:
-            children.start()
+        if (forked := children.children()) is not None:
+            forked.start()
         threading.Thread(target=self._be_present, name="celadon-presence", daemon=True).start()
-        self._relief = Relief(busy=lambda: len(keeper.keeper()) + len(solos))
-        self._relief.start()
+        self._relief = relief = Relief(busy=lambda: len(keeper.keeper()) + len(solos))
+        relief.start()
+        watch = Watch(
+            consumer=lambda: parent.consumer,
+            full=lambda: len(keeper.keeper()) >= post().lane.concurrency,
+            away=lambda: relief.away or self._ledger_is_away(),
+        )
+        watch.start()
+        heartbeat.only_while(watch.satisfied)
         heartbeat.ready()  # With the broker or without: relief works too.
 
     def stop(self, parent: Any) -> None:
@@ -84,14 +89,17 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             try:
                 if not there:
                     presence.appear(here)
-                there = presence.beat(
-                    here.id, lost_slots=slots.lost(), dropped=work.dropped(), stopping=drain.draining()
-                )
+                there = presence.beat(here.id, lost_slots=slots.lost(), dropped=work.dropped(), stopping=draining())
+                self._ledger_seen = time.monotonic()
             except LedgerUnavailable as error:
                 log.warning("worker.ledger_away", error=str(error))
             except Exception:
                 log.exception("worker.presence_failed")
             self._stopped.wait(settings().renew_s)
+
+    def _ledger_is_away(self) -> bool:
+        """Slots that wait for the ledger are no fault of the consumer's."""
+        return time.monotonic() - self._ledger_seen > 2 * settings().renew_s
 
 
 def _describe(here: Post) -> presence.Worker:
@@ -109,8 +117,10 @@ def _describe(here: Post) -> presence.Worker:
 def _child_began(**_: Any) -> None:
     # Celery resets a child's signal handlers; Ctrl-C reaches the whole group, and the parent sees to the stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if children is not None:
-        keeper.use(Reporter(children.write))
+    if (parents := children.children()) is not None:
+        reporter = Reporter(parents.write)
+        keeper.use(reporter)
+        solos.elsewhere = reporter.suspects
 
 
 def _ready(**_: Any) -> None:
@@ -130,24 +140,4 @@ def _unknown(name: str = "", id: str = "", message: Any = None, **_: Any) -> Non
 
 def _stopping(**_: Any) -> None:
     """SIGTERM: runs end at their next step; what is left when the grace is over is given back, unburnt."""
-    drain.begin()
-    heartbeat.stopping()
-    solos.stop()
-    threading.Thread(target=_enforce_grace, name="celadon-grace", daemon=True).start()
-
-
-def _enforce_grace() -> None:
-    time.sleep(max(0.0, post().lane.grace_s - EXIT_MARGIN_S))
-    left = keeper.keeper().running()
-    for run in left:
-        try:
-            claims.give_back(run.claim)
-        except (LostClaim, LedgerUnavailable):
-            continue
-    log.warning("worker.grace_over", given_back=len(left), alone=len(solos))
-    if children is not None:
-        children.kill_all()
-    try:
-        presence.leave(post().boot)
-    finally:
-        os._exit(0)
+    ending.stop()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 from celadon import logs
+from celadon.drain import draining
 from celadon.errors import LedgerUnavailable
-from celadon.ledger import moving
+from celadon.ledger import moving, sending
 from celadon.pickup import announce
 from celadon.run import run_job
 from celadon.states import State
@@ -39,6 +40,9 @@ def work(job_id: str, *, pickup: bool = False) -> None:
     """
     runner = post().runner()
     try:
+        if draining():
+            sending.not_sent([job_id], again_in_s=0)  # For another worker, at once.
+            return
         ran = run_job(
             job_id,
             runner,
@@ -52,8 +56,8 @@ def work(job_id: str, *, pickup: bool = False) -> None:
             _drop(job_id)
         elif why.state == State.QUEUED and why.held:
             moving.hold(job_id)
-        elif why.state == State.QUEUED and why.quarantine and not runner.alone:
-            solos.run(job_id)
+        elif why.state == State.QUEUED and why.quarantine:
+            solos.look()
         else:
             log.debug("message.dropped", job_id=job_id, state=why.state, claimed_by=why.claimed_by)
     except LedgerUnavailable as error:

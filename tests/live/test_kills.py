@@ -48,9 +48,10 @@ def test_a_killed_child_of_a_prefork_worker_gives_its_job_back_at_once(either: W
     os.kill(child, signal.SIGKILL)
     # Seen by the parent, so it takes no lease: within a fraction of one it runs again.
     either.attempts_are(receipt["job_id"], "crashed", within=LEASE_S * 0.8)
+    assert either.job(receipt["job_id"])["crashes"] == 1, "it was alone in its process"
     either.gates.open(name)
     row = either.until(receipt["job_id"], "succeeded")
-    assert row["crashes"] == 1
+    assert row["crashes"] == 0, "crashes are counted from the last step that was done"
     assert either.effects(name) == ["first", "second"]
     assert either.lanes["data_sync"].container.status == "running"
 
@@ -90,7 +91,8 @@ def test_poison_work_on_a_thread_lane_kills_one_worker_and_then_only_itself(plat
     row = platform.until(receipt["job_id"], "dead", within=30)
     assert (row["error_kind"], row["crashes"]) == ("CrashLimit", 3)
     pids = platform.gates.reached(name)
-    assert len(pids) == len(set(pids)) == 4, "once with company, three times alone"
+    # Once in a slot among others, perhaps once beside the other suspect, and three times as the only one.
+    assert len(pids) == len(set(pids)) in (4, 5)
     assert worker.container.status == "running"
     # The bystander was a suspect, ran alone, and is none the worse for it.
     saved = platform.until(bystander["job_id"], "succeeded")

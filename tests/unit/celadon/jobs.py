@@ -49,11 +49,13 @@ def scripted(steps: Steps) -> object:
 
 @job("unit.alone", queue="default", attempts=3, backoff=timedelta(0))
 def alone(do: str, folder: str, steps: Steps) -> object:
-    """Does in another process what the test can only name: `die`, `read`, `hang`, or `loop` over a check."""
+    """Does in another process what the test can only name: `die`, `abort`, `read`, `hang`, or `loop` over a check."""
     Path(folder, f"{do}.begun").touch()
     until = time.monotonic() + 20
     if do == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if do == "abort":
+        os.abort()
     if do == "read":
         return sys.stdin.read()
     while do in ("hang", "loop") and time.monotonic() < until and not Path(folder, "go on").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from celadon import JobView, drain, find
+from celadon.ledger import claims
 from celadon.metrics import seats
 from celadon.queues import lane
 from celadon.states import Outcome, State
@@ -91,17 +93,62 @@ def test_each_job_runs_in_a_process_of_its_own_made_by_one_launcher(solos, tmp_p
     assert [view.claimed_by for view in views] == [f"host:boot:{first}", f"host:boot:{second}"]
 
 
-def test_a_job_that_kills_its_process_is_blamed_at_once_and_harms_no_other(solos, tmp_path):
-    other = begun(solos, "hang", tmp_path)
-
+def test_a_job_that_kills_its_process_is_blamed_at_once(solos, tmp_path):
     view = over(solos, begun(solos, "die", tmp_path))
 
     # Nobody waited for its lease.
     assert (view.state, outcomes(view)) == (State.QUEUED, [Outcome.CRASHED])
     assert (row(view.id).crashes, row(view.id).quarantine, row(view.id).attempt) == (1, True, 0)
+
+
+@pytest.mark.parametrize(("do", "crashes", "exclusive"), [("abort", 1, False), ("die", 0, True)])
+def test_beside_others_only_a_kill_may_have_come_from_outside_and_no_other_job_is_harmed(
+    solos, tmp_path, do, crashes, exclusive
+):
+    other = begun(solos, "hang", tmp_path)
+
+    view = over(solos, begun(solos, do, tmp_path))
+
+    # Where memory is short the kernel kills whom it likes: then it is to be the only suspect next time.
+    assert (view.state, outcomes(view)) == (State.QUEUED, [Outcome.CRASHED])
+    assert (row(view.id).crashes, row(view.id).exclusive) == (crashes, exclusive)
     assert row(other).state == State.RUNNING
     (tmp_path / "go on").touch()
     assert over(solos, other).state == State.SUCCEEDED
+
+
+def test_suspects_that_are_queued_begin_by_themselves_and_exclusive_ones_one_after_the_other(solos, tmp_path):
+    beside = [quarantined("tell", tmp_path) for _ in range(3)]
+    exclusive = [quarantined("tell", tmp_path) for _ in range(3)]
+    for job_id in exclusive:
+        change(job_id, exclusive=True)
+
+    solos.look()
+
+    for job_id in beside + exclusive:
+        eventually("it has succeeded", lambda job_id=job_id: row(job_id).state == State.SUCCEEDED, within=START_S)
+    order = sorted(exclusive, key=lambda job_id: row(job_id).claimed_at or row(job_id).started_at)
+    for first, second in itertools.pairwise(order):
+        assert row(first).finished_at <= row(second).started_at
+    assert min(row(job_id).started_at for job_id in exclusive) >= max(row(job_id).finished_at for job_id in beside)
+
+
+def test_a_job_that_can_not_be_had_is_not_tried_again_at_once(solos, tmp_path):
+    # Given a suspect that this worker may not have now: an exclusive one runs in it, which nobody here has begun.
+    running = quarantined("tell", tmp_path)
+    change(running, exclusive=True)
+    claim = claims.claim(running, worker="host:boot:1", engine="worker", lease_s=30, exclusive=True)
+    refused = quarantined("tell", tmp_path)
+
+    solos.look()
+    eventually("it was refused", lambda: refused in solos._not_before, within=START_S)
+    solos.look()
+
+    assert (len(solos), row(refused).state) == (0, State.QUEUED)
+    claims.finish(claim, None)
+    solos._not_before.clear()
+    solos.look()
+    assert over(solos, refused).state == State.SUCCEEDED
 
 
 def test_a_job_reads_nothing_of_what_is_meant_for_the_launcher(solos, tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,21 +13,21 @@ from celadon.keeper import Keeper, Running
 from celadon.ledger import claims
 from celadon.queues import lane
 from celadon.states import State
-from celadon.worker import post, slots
+from celadon.worker import ending, post, slots
 from tests.contract.given import a_claim, row
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
 
 @pytest.fixture(autouse=True)
-def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """A worker of four slots; the signals that it sends itself."""
-    sent: list[int] = []
+def begun_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A worker of four slots; why it has begun anew."""
+    reasons: list[str] = []
     monkeypatch.setattr(post, "_post", post.Post(lane=replace(lane("default"), concurrency=4), boot="host:boot"))
     monkeypatch.setattr(slots, "_lost", set())
-    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(number) if pid == os.getpid() else None)
+    monkeypatch.setattr(ending, "anew", reasons.append)
     keeper.use(Keeper())
-    yield sent
+    yield reasons
     keeper.use(None)
 
 
@@ -40,13 +38,13 @@ def hanging() -> Running:
     return run
 
 
-def test_a_run_out_of_time_departs_and_its_slot_is_lost_until_it_comes_back(stopped):
+def test_a_run_out_of_time_departs_and_its_slot_is_lost_until_it_comes_back(begun_anew):
     run = hanging()
 
     slots.out_of_time(run)
 
     assert row(run.claim.job_id).state == State.SCHEDULED
-    assert (slots.lost(), slots.too_many(), stopped) == (1, False, [])
+    assert (slots.lost(), slots.too_many(), begun_anew) == (1, False, [])
     keeper.keeper().remove(run)
     slots.returned(run.claim)
     assert slots.lost() == 0
@@ -73,10 +71,10 @@ def test_a_run_that_came_back_at_the_last_moment_takes_no_slot():
     assert slots.lost() == 0
 
 
-def test_a_worker_that_has_lost_half_of_its_slots_stops_to_be_started_anew(stopped):
+def test_a_worker_that_has_lost_half_of_its_slots_begins_anew(begun_anew):
     for _ in range(2):
-        assert stopped == []
+        assert begun_anew == []
         slots.out_of_time(hanging())
 
     assert slots.too_many()
-    assert stopped == [signal.SIGTERM]
+    assert begun_anew == ["2 of 4 slots are lost to jobs that ran out of time"]
