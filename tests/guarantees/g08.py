@@ -1,0 +1,84 @@
+"""G8: never more than 500 starts in any window of a second, over several workers and two schedulers.
+
+A start is the time at the first line of the job's body, by this host's clock, which the database reads too. The checker
+slides a window of a second over all of them: it begins at each start, and both its ends belong to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import text
+
+from benchmarks.figures import Figures
+from celadon import Submission, submit_many
+from celadon.settings import overridden
+from tests.eventually import eventually
+from tests.guarantees import g08_jobs
+from tests.guarantees.deployment import Deployment, deployment
+
+CONFIG = "tests.guarantees.g08_config"
+JOB = g08_jobs.start.name
+MOST, WINDOW_NS = 500, 1_000_000_000
+WORKERS, THREADS = 3, 12
+TENANTS = 7
+BULK = 500
+
+
+def measure(figures: Figures, folder: Path, *, long: bool) -> None:
+    for kind, starts in (("postgresql", 100_000),) if long else (("postgresql", 1_500), ("sqlite", 300)):
+        (folder / kind).mkdir()
+        with deployment(folder / kind, kind, CONFIG) as here:
+            _measure(figures, here, kind, starts)
+
+
+def _measure(figures: Figures, here: Deployment, kind: str, many: int) -> None:
+    submit_all(many)
+    for number in range(WORKERS):
+        words = ("worker", "default", "--concurrency", str(THREADS))
+        here.start(*words, name=f"worker-{number}", LOG_LEVEL="WARNING")
+    for number in range(2):
+        here.start("beat", name=f"beat-{number}", LOG_LEVEL="WARNING")
+    began = wait_for_all(here.folder / "began", many)
+    times = sorted(when for when, _ in began)
+    seconds = (times[-1] - times[0]) / 1e9
+    with here.engine.connect() as connection:
+        late = connection.execute(text("SELECT count(*) FROM attempts WHERE outcome = 'interrupted'")).scalar_one()
+    runs = Counter(number for _, number in began)
+    figures.add(f"starts_{kind}", len(times))
+    figures.add(f"not_run_once_{kind}", sum(runs[number] != 1 for number in range(many)), at_most=0)
+    figures.add(f"most_starts_in_a_second_{kind}", most_in_a_window(times), at_most=MOST)
+    figures.add(f"starts_per_s_{kind}", len(times) / seconds)
+    figures.add(f"begun_too_late_and_put_back_{kind}", late)
+
+
+def submit_all(many: int) -> None:
+    """Submit all jobs, of some tenants, as anybody would; they wait for their turns."""
+    with overridden(ledger_timeout_s="60"):  # How fast this is on a busy machine is not what is proven.
+        for first in range(0, many, BULK):
+            numbers = range(first, min(first + BULK, many))
+            submit_many([Submission(name=JOB, payload={"number": n}, tenant=f"tenant-{n % TENANTS}") for n in numbers])
+
+
+def wait_for_all(file: Path, many: int) -> list[tuple[int, int]]:
+    """(time, number) of all starts, once as many have been written as there are jobs and no more come."""
+
+    def lines() -> int:
+        return file.read_bytes().count(b"\n") if file.exists() else 0
+
+    eventually(f"{many} have begun", lambda: lines() >= many, within=20 + many / 100)
+    time.sleep(1)  # Whoever began twice does so now.
+    return [(int(when), int(number)) for when, number in map(str.split, file.read_text().splitlines())]
+
+
+def most_in_a_window(times: Sequence[int]) -> int:
+    """The most starts that stand in any window; `times` in nanoseconds and in order."""
+    most = last = 0
+    for first, begun in enumerate(times):
+        while last < len(times) and times[last] - begun <= WINDOW_NS:
+            last += 1
+        most = max(most, last - first)
+    return most
