@@ -8,6 +8,7 @@ import click
 
 from celadon.cli.groups import Group
 from celadon.cli.options import KINDS
+from celadon.cli.output import table
 from celadon.cli.switches import waiting
 
 if TYPE_CHECKING:
@@ -24,33 +25,37 @@ def limits() -> None:
 
 @limits.command("list")
 def list_limits() -> None:
-    """Show each limit with its present use: what runs, what has a place and is about to, and for how many more is room.
+    """Show each limit with its present use.
 
-    Of a rule that is for each tenant or worker there is a line for each that has jobs now.
+    Of the jobs that it counts: how many run, how many are RESERVED (released, and about to run), how many STARTS the
+    window holds, and for how many more is ROOM. A limit for each tenant has a line for each tenant that has jobs now,
+    those with the least room first; one for each worker is told for all workers together. WAITING are all jobs that
+    wait there, held by this limit, another or a pause.
     """
     from celadon.ledger import limits
 
-    for gate in limits.every():
-        if gate.rules:
-            click.echo(f"{gate.kind} {gate.name}: {waiting(gate)}{_held(gate)}, {_source(gate)}")
-            for rule in gate.rules:
-                used = [_used(use) for use in gate.uses if use.rule == rule]
-                for told in used or [": not used"]:
-                    click.echo(f"  {rule}{told}")
+    titles = ("LIMITED", "LIMIT", "WHOSE", "RUNNING", "RESERVED", "STARTS", "ROOM", "WAITING", "FROM")
+    rows = [
+        (f"{gate.kind} {gate.name}", str(rule), *used, _waiting(gate), _source(gate))
+        for gate in limits.every()
+        for rule in gate.rules
+        for used in [_used(use) for use in gate.uses if use.rule == rule] or [("nobody", *["-"] * 4)]
+    ]
+    table(titles, rows, none="No limits. `celadon limits set` makes one; those of celeryconfig come with Beat.")
 
 
-def _held(gate: Gate) -> str:
-    return " (paused: `celadon switches`)" if gate.paused else ""
+def _used(use: Use) -> tuple[str, ...]:
+    whose = use.key or {"all": "all", "tenant": "no tenant", "worker": "all workers"}[use.rule.each]
+    starts = "-" if use.rule.starts is None else str(use.starts)
+    return whose, str(use.running), str(use.reserved), starts, str(use.room)
+
+
+def _waiting(gate: Gate) -> str:
+    return waiting(gate) + (" (paused)" if gate.paused else "")
 
 
 def _source(gate: Gate) -> str:
-    return "from celeryconfig" if gate.source == "config" else "set at run time"
-
-
-def _used(use: Use) -> str:
-    whose = f", {use.rule.each} {use.key or '(none)'}" if use.rule.each != "all" else ""
-    started = f", {use.starts} started" if use.rule.starts is not None else ""
-    return f"{whose}: {use.running} running{started}, {use.reserved} about to, room for {use.room}"
+    return "celeryconfig" if gate.source == "config" else "set"
 
 
 @limits.command("set")

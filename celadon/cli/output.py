@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import click
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they need, under their titles; nothing for no rows."""
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, none: str) -> None:
+    """Columns as wide as they need, under their titles; `none`, beside the output, if there are no rows."""
     if not rows:
+        click.echo(none, err=True)
         return
     widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
     for row in (titles, *rows):

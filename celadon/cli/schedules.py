@@ -66,12 +66,12 @@ def list_schedules() -> None:
     """List all schedules: when they are due, their state, where they come from, and their last job."""
     from celadon import schedules
 
-    titles = ("NAME", "JOB", "DUE", "NEXT", "STATE", "FROM", "LAST JOB")
+    titles = ("NAME", "JOB", "DUE", "NEXT", "FROM", "LAST JOB", "STATE")
     rows = [
-        (each.name, each.job, each.when, moment(each.next_due), _state(each), _source(each), each.last_job or "-")
+        (each.name, each.job, each.when, moment(each.next_due), _source(each), each.last_job or "-", _state(each))
         for each in schedules.every()
     ]
-    table(titles, rows)
+    table(titles, rows, none="No schedules. Those of celeryconfig come with the first `celadon beat`.")
 
 
 @schedules.command()

@@ -26,6 +26,8 @@ def pause(name: str, kind: Kind, reason: str | None, for_s: float | None, until:
     from celadon import gates
     from celadon.ledger import switches
 
+    if for_s is not None and until is not None:
+        raise click.UsageError("--for and --until both say when the pause ends; give one")
     gates.known(kind, name)
     ends = switches.pause(kind, name, reason=reason, for_s=for_s, until=until, actor="command")
     click.echo(f"{kind} {name}: paused until {moment(ends, 'it is resumed')}")
@@ -72,7 +74,7 @@ def _turned(gate: Gate) -> list[str]:
     told = []
     if gate.paused:
         why = f": {gate.reason}" if gate.reason else ""
-        told.append(f"paused until {moment(gate.until, 'it is resumed')}, {waiting(gate)}{why}")
+        told.append(f"paused until {moment(gate.until, 'it is resumed')}, {waiting(gate)} wait{why}")
     if not gate.use_broker:
         told.append("broker off")
     return told
@@ -82,4 +84,4 @@ def waiting(gate: Gate) -> str:
     """How many wait there."""
     from celadon.ledger.limits import WAITING_MOST
 
-    return f"{gate.waiting} or more wait" if gate.waiting >= WAITING_MOST else f"{gate.waiting} wait"
+    return f"{gate.waiting} or more" if gate.waiting >= WAITING_MOST else str(gate.waiting)

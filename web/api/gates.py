@@ -22,8 +22,9 @@ from web.problems import invalid, of_error, problem
 def limited() -> Response:
     """List limits with their present use
 
-    For each rule how many jobs run, how many have a place and are about to, how many starts its window holds, and for
-    how many more there is room; of a rule for each tenant or worker, one entry for each that has jobs now.
+    For each rule how many jobs run, how many are reserved (released, and about to run), how many starts its window
+    holds, and for how many more there is room. A rule for each tenant has an entry for each that has jobs now, those
+    with the least room first; one for each worker is told for all workers together.
     """
     return jsonify({"limits": [_told(gate) for gate in limits.every() if gate.rules]})
 
