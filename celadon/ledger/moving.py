@@ -48,12 +48,11 @@ def hold_unplaced(limit: int = BATCH) -> int:
     """queued → waiting for limited jobs that no place is kept for: queued before the limit was set, or given back."""
     with reading() as connection:
         limited = [gate for gate in gates.standing(connection) if gate.rules]
-    moved = 0
-    for kind, column in COLUMN.items():
-        if names := gates.names(limited, kind):
-            unplaced = and_(column.in_(names), in_state(State.QUEUED), jobs.c.reserved_at.is_(None))
-            moved += _move(_locked(unplaced, jobs.c.id, limit), state=State.WAITING, send_due=None)
-    return moved
+        here = [column.in_(names) for kind, column in COLUMN.items() if (names := gates.names(limited, kind))]
+        unplaced = [and_(one, in_state(State.QUEUED), jobs.c.reserved_at.is_(None)) for one in here]
+        # Nearly always there is none, and a look does not keep SQLite's writers waiting.
+        found = [one for one in unplaced if connection.execute(select(jobs.c.id).where(one).limit(1)).first()]
+    return sum(_move(_locked(one, jobs.c.id, limit), state=State.WAITING, send_due=None) for one in found)
 
 
 def unpark(known: Collection[tuple[Collection[str], Collection[str]]], limit: int = BATCH) -> int:
