@@ -81,7 +81,7 @@ def test_within_a_tenant_the_urgent_go_first_and_then_the_oldest():
 
 def test_a_new_job_goes_behind_those_that_wait():
     limit(concurrency=1)
-    first, second = some(2)
+    _, second = some(2)
     (claim,) = begun()
     third = a_job()
     end(claim)
