@@ -3,7 +3,10 @@ SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
 CODE := $(wildcard celeryconfig.py flowerconfig.py celadon services tasks web deploy docs examples benchmarks tests)
-SUITES := $(wildcard tests/unit tests/contract tests/chart tests/live tests/browser tests/guarantees tests/fence)
+# Tests of parts keep to databases and servers of their own, so two processes share them. Tests of whole deployments
+# watch the clock and run one after the other.
+PARTS := $(wildcard tests/unit tests/contract tests/chart)
+WHOLES := $(wildcard tests/live tests/browser tests/guarantees tests/fence)
 SEED ?= 1
 RUNS ?= 10
 IMAGE ?= celadon:local
@@ -32,7 +35,10 @@ test: .venv/.ready-test ## all that CI runs: servers, check, and every test
 	@.ci/servers
 	@.ci/helm
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest $(SUITES)
+	@failed=0; \
+	$(PY) -m pytest --numprocesses 2 --dist loadscope $(PARTS) || failed=1; \
+	$(PY) -m pytest $(WHOLES) || failed=1; \
+	exit $$failed
 
 check: lint ## the quick part of test: lint, types, import table, docs
 	@$(PY) -m pytest -q tests/unit/test_imports.py tests/unit/test_docs.py tests/unit/test_packaging.py
@@ -54,7 +60,7 @@ guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3 … G1
 	@.ci/servers
 	@$(PY) -m tests.guarantees $*
 
-bench-%: .venv/.ready-test ## ours beside plain Celery in one run; NAME: submit, outage, memory, throughput
+bench-%: .venv/.ready-test ## ours beside plain Celery in one run; NAME: submit, outage, memory, throughput, promotion
 	@.ci/servers
 	@$(PY) -m benchmarks.$*
 
