@@ -14,6 +14,7 @@ from celadon.settings import settings
 log = logs.get("celadon.releaser")
 
 LOOK_S = 0.05  # Between two looks while limited jobs wait: a place in a window stands free no longer.
+AGAIN_S = 1.0  # After a turn that failed.
 FORGET_S = 10.0  # Between two clearings of the starts that no window looks back at.
 
 
@@ -40,10 +41,10 @@ class Releaser:
                 pause = self.turn()
             except LedgerUnavailable as error:
                 log.warning("releaser.ledger_away", error=str(error))
-                pause = 1.0
+                pause = AGAIN_S
             except Exception:
                 log.exception("releaser.failed")
-                pause = 1.0
+                pause = AGAIN_S
 
     def turn(self) -> float:
         """Release what has room now; the seconds there is time until the next look. Raises LedgerUnavailable."""

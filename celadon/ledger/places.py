@@ -21,6 +21,9 @@ from celadon.states import State
 _LOCKS = 7_204_416  # The class of the locks that serialize the claims of one worker.
 
 
+MARGIN_PART = 0.5  # Of a window's margin: by then a body has to begin. The rest is for what happens after that look.
+
+
 class WorkerIsFull(Exception):
     """The worker runs as many of these jobs as it may."""
 
@@ -54,7 +57,7 @@ def take(connection: Connection, job_id: str, boot: str, row: Any) -> Place:
     margins = [rule.margin_s for _, _, rule in rules if rule.starts is not None]
     return Place(
         frees=any(rule.concurrency is not None for _, _, rule in rules),
-        begin_within_s=min(margins) / 2 if margins else None,
+        begin_within_s=min(margins) * MARGIN_PART if margins else None,
     )
 
 
@@ -75,7 +78,7 @@ def start_later(claim: Claim) -> float | None:
         moved = connection.execute(update(starts).where(here, exists().where(mine)).values(at=at())).rowcount
     if not moved or time.monotonic() - sent > half_a_window_s:
         return None
-    return sent + margin_s / 2
+    return sent + margin_s * MARGIN_PART
 
 
 def give_up(connection: Connection, job_id: str) -> bool:

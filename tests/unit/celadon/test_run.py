@@ -9,8 +9,9 @@ import pytest
 
 from celadon import JobView, Permanent, Steps, cancel, drain, find, submit
 from celadon.errors import LedgerUnavailable
-from celadon.ledger import claims
+from celadon.ledger import claims, limits
 from celadon.ledger.db import at
+from celadon.limits import Limit
 from celadon.run import Ran, Runner, describe, run_job
 from celadon.states import Outcome, State
 from tests.contract.given import WORKER, change, let_its_lease_run_out, row
@@ -292,3 +293,40 @@ def test_a_very_long_error_is_cut_to_what_a_row_should_hold():
 
     assert len(failure.message) == 2000
     assert len(failure.traceback) == 20_000
+
+
+def test_a_run_that_comes_too_late_for_the_window_of_its_limit_does_not_begin_and_burns_nothing(monkeypatch):
+    limits.set_limits("job", "unit.scripted", [Limit(starts=1, per_s=60)], actor="test")
+    began: list[int] = []
+    job_id = a_job(lambda _: began.append(1))
+    monkeypatch.setattr("celadon.ledger.places.MARGIN_PART", 0.0)
+    monkeypatch.setattr("celadon.ledger.places.start_later", lambda _: None)
+
+    ran = run(job_id)
+
+    assert (began, ran.state, ran.failed) == ([], State.QUEUED, False)
+    assert "did not begin soon enough" in (ran.error or "")
+    assert (row(job_id).attempt, outcomes(job_id)) == (0, [Outcome.INTERRUPTED])
+    assert row(job_id).reserved_at is None
+
+
+def test_the_end_of_a_run_that_a_limit_counted_lets_the_next_go_whatever_came_of_it():
+    limits.set_limits("job", "unit.scripted", [Limit(concurrency=1)], actor="test")
+    ids = [a_job(fail(Permanent("no"))) for _ in range(3)]
+    assert [row(job_id).state for job_id in ids] == [State.QUEUED, State.WAITING, State.WAITING]
+
+    assert run(ids[0]).state == State.DEAD
+
+    assert [row(job_id).state for job_id in ids] == [State.DEAD, State.QUEUED, State.WAITING]
+
+
+def test_a_ledger_that_goes_away_after_a_run_takes_nothing_from_it(monkeypatch):
+    limits.set_limits("job", "unit.scripted", [Limit(concurrency=1)], actor="test")
+    job_id = a_job(lambda _: "done")
+
+    def away(*_: Any, **__: Any) -> None:
+        raise LedgerUnavailable
+
+    monkeypatch.setattr("celadon.ledger.limits.release", away)
+
+    assert run(job_id).state == State.SUCCEEDED

@@ -19,10 +19,11 @@ from celadon.errors import (
     UnknownJob,
     UnknownQueue,
 )
-from celadon.ledger import claims, presence, switches
+from celadon.ledger import claims, limits, presence, switches
 from celadon.ledger.moving import queued_ids
 from celadon.ledger.presence import Worker
 from celadon.ledger.tables import jobs, keys
+from celadon.limits import Limit
 from celadon.pickup import announce
 from celadon.states import State
 from tests.contract.given import a_claim, a_job, count, row
@@ -335,3 +336,30 @@ def test_a_view_is_ready_for_json_and_keeps_the_payload_to_itself():
     assert plain["created_at"].endswith("Z")
     assert "payload" not in plain
     assert "secret" not in repr({**plain, "result": None}) + repr(view).replace(repr(view.result), "")
+
+
+def test_a_limited_job_that_has_room_is_sent_at_once_and_so_are_those_before_it(with_broker: RedisServer):
+    limits.set_limits("job", "unit.deferred", [Limit(concurrency=2)], actor="test")
+    before = a_job("unit.deferred", queue="data_sync")
+    assert row(before).state == State.WAITING
+
+    receipt = submit("unit.deferred", {})
+
+    assert (receipt.outcome, row(receipt.job_id).sends, row(before).sends) == (Submitted.QUEUED, 1, 1)
+    with with_broker.client() as client:
+        assert client.llen("data_sync") == 2
+    waits = submit("unit.deferred", {})
+    assert (waits.outcome, waits.reason) == (
+        Submitted.WAITING,
+        "it waits for its turn: job 'unit.deferred' is limited to 2 at a time",
+    )
+
+
+def test_what_was_released_beside_a_submission_and_could_not_be_sent_stays_with_the_sender(ledger: str):
+    limits.set_limits("job", "unit.deferred", [Limit(concurrency=2)], actor="test")
+    before = a_job("unit.deferred", queue="data_sync")
+    with pointed(ledger_url=ledger, use_broker="true", broker_url=f"redis://127.0.0.1:{free_port()}/0", redis_url=None):
+        receipt = submit("unit.deferred", {})
+
+    assert receipt.outcome == Submitted.DEFERRED
+    assert (row(before).state, row(before).sends) == (State.QUEUED, 0)

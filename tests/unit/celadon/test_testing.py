@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 import celeryconfig
 from celadon import Permanent, Receipt, State, Steps, Submission, cancel, find, job, outlook, submit, submit_many
 from celadon.errors import CeladonError, InvalidPayload, UnknownJob
-from celadon.ledger import db, session, switches
+from celadon.ledger import db, limits, session, switches
 from celadon.ledger.db import begin
 from celadon.ledger.tables import jobs
+from celadon.limits import Limit
 from celadon.run import Ran
 from celadon.settings import settings
 from celadon.testing import Sandbox, clock, sandbox, template
@@ -211,6 +212,18 @@ def test_a_job_that_an_operator_holds_is_held_here_too(box):
     assert box.run_due() == []
     switches.turn("queue", "default", paused=False)
     assert [view.state for view in box.run_due()] == ["succeeded"]
+
+
+def test_a_limited_job_waits_for_its_window_here_too_and_time_opens_it(box):
+    limits.set_limits("job", "sandboxed.greet", [Limit(starts=1, per_s=60)], actor="test")
+    first, second = (submit("sandboxed.greet", {"name": name}) for name in ("Ada", "Bob"))
+
+    assert (first.outcome, second.outcome) == ("queued", "waiting")
+    assert [view.id for view in box.run_due()] == [first.job_id]
+    box.advance(timedelta(seconds=60))
+    assert box.run_due() == []
+    box.advance(timedelta(seconds=3))
+    assert [view.id for view in box.run_due()] == [second.job_id]
 
 
 # --- failing
