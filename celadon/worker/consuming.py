@@ -93,23 +93,24 @@ class Watch:
     def look(self) -> None:
         now = time.monotonic()
         stood_still, self._looked_at = now - self._looked_at > LATE_S, now
-        if stood_still or self._is_well(now):
-            self._well_at, self._sent_at = now, None
+        if stood_still or self._full() or self._away():
+            self._well_at = now
+        else:
+            self._well_at = max(self._well_at, self._polled_at(), _heard_at)
+        if now - self._well_at < settings().stall_s:
+            self._sent_at = None
         elif self._sent_at is None:
-            if now - self._well_at >= settings().stall_s:
-                self._send(now)
+            self._send(now)
         elif now - self._sent_at >= settings().canary_s:
             ending.anew(f"it takes no messages, not even its own of {now - self._sent_at:.0f} s ago")
 
-    def _is_well(self, now: float) -> bool:
-        heard = self._sent_at is not None and _heard_at >= self._sent_at
-        return heard or self._polled_lately(now) or self._full() or self._away()
+    def _polled_at(self) -> float:
+        """When the loop last asked for messages, as it does every second on Redis unless it holds all it may.
 
-    def _polled_lately(self, now: float) -> bool:
-        """On Redis the loop asks for messages every second, except while all it may hold is unacknowledged."""
+        0: not known, of a broker that pushes them.
+        """
         channel = getattr(getattr(self._consumer(), "task_consumer", None), "channel", None)
-        polled_at = getattr(channel, "_brpop_sent_at", None)
-        return polled_at is not None and now - polled_at < settings().stall_s
+        return getattr(channel, "_brpop_sent_at", None) or 0.0
 
     def _send(self, now: float) -> None:
         try:

@@ -1,0 +1,73 @@
+"""A worker that is told to stop under load: it ends within its grace, and what it held is done elsewhere, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.eventually import eventually
+from tests.ledgers import Ledgers
+from tests.live.nodes import Workers
+from tests.live.platform import CONFIG, Platform
+from tests.servers import RedisServer
+
+GRACE_S = 6
+LOAD = 40  # Jobs of each lane, more than it gets through until it is stopped.
+LANES = {"default": ("recovery.lasting", "live.stepped"), "data_sync": ("recovery.sync.lasting", "live.sync.stepped")}
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, ledgers: Ledgers, own_redis: RedisServer) -> Iterator[Platform]:
+    more = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig"}
+    made = Platform(tmp_path / "live", own_redis, ledgers.fresh("sqlite", CONFIG), more)
+    made.beat()
+    yield made
+    made.stop()
+
+
+def test_a_loaded_worker_ends_within_its_grace_and_the_next_has_its_jobs_at_once(deployment: Platform) -> None:
+    call = deployment.caller()
+    workers = {lane: deployment.worker(lane, "--grace", str(GRACE_S), "--concurrency", "2") for lane in LANES}
+    Workers(*workers.values()).start()
+
+    # Given a run that never ends, one that ends within the grace, and more work than there are slots.
+    held, jobs = {}, {}
+    for lane, (lasting, stepped) in LANES.items():
+        held[lane] = call.submit(stepped, f"held-{lane}")["job_id"]
+        deployment.reached(f"held-{lane}")
+        for number in range(LOAD):
+            name = f"{lane}-{number}"
+            jobs[name] = call.submit(lasting, name, payload={"seconds": 2.0 if number == 5 else 0.05})["job_id"]
+    for lane in LANES:
+        deployment.reached(f"{lane}-5", within=20)
+
+    # When both are stopped.
+    began = time.monotonic()
+    for worker in workers.values():
+        worker.kill("SIGTERM")
+    for lane, worker in workers.items():
+        eventually(f"{lane} has ended", lambda worker=worker: worker.container.status == "exited", within=GRACE_S)
+        assert worker.stop() == 0
+    assert time.monotonic() - began < GRACE_S
+
+    # Then nothing runs any more, nothing crashed, and what ran to its end in time is done.
+    for lane in LANES:
+        assert deployment.attempts(held[lane]) == ["interrupted"]
+        assert deployment.attempts(jobs[f"{lane}-5"]) == ["succeeded"]
+    rows = {name: deployment.job(job_id) for name, job_id in jobs.items()}
+    assert {row["state"] for row in rows.values()} == {"queued", "succeeded"}
+    assert {(row["attempt"], row["crashes"], row["quarantine"]) for row in rows.values()} == {(0, 0, 0)}
+
+    # And the next workers do the rest at once: nothing waits for a lease, a resend or a visibility time-out.
+    for lane in LANES:
+        deployment.gates.open(f"held-{lane}")
+    Workers(*workers.values()).start()
+    for name, job_id in jobs.items():
+        deployment.until(job_id, "succeeded", within=20)
+        assert deployment.effects(name) == ["done"]
+    for lane in LANES:
+        deployment.until(held[lane], "succeeded")
+        assert deployment.effects(f"held-{lane}") == ["first", "second"]
