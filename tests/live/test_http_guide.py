@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,36 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import need
+from tests.console import commands, fits
 from tests.eventually import eventually
 from tests.ledgers import Ledgers
 from tests.servers.process import celadon, find_program, free_port, kill_group, spawn
-from tests.unit.test_docs import ROOT, blocks
+from tests.unit.test_docs import ROOT
 
 GUIDE = ROOT / "docs" / "guides" / "http-api.md"
 PARTED = "--- the output of command"
-
-
-def commands() -> list[tuple[str, str]]:
-    """Each command of the page and the output that it is said to have."""
-    found: list[list[str]] = []
-    for _, code in blocks(GUIDE.read_text(), "console"):
-        inside = False  # A command that goes on: after a backslash, or until its quote is closed.
-        for line in code.splitlines():
-            if line.startswith("$ "):
-                found.append([line[2:], ""])
-            elif inside:
-                found[-1][0] += "\n" + line
-            else:
-                found[-1][1] += line + "\n"
-            command = found[-1][0]
-            inside = not found[-1][1] and (command.endswith("\\") or command.count("'") % 2 == 1)
-    return [(command, output) for command, output in found]
-
-
-def fits(said: str, output: str) -> bool:
-    """Whether the output is what is said; `…` stands for anything."""
-    pattern = ".*?".join(re.escape(part) for part in said.strip().split("…"))
-    return re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
 
 
 def test_the_guide_says_what_happens(ledgers: Ledgers, tmp_path: Path) -> None:
@@ -57,7 +34,7 @@ def test_the_guide_says_what_happens(ledgers: Ledgers, tmp_path: Path) -> None:
     }
     (tmp_path / "celadon").write_text(f'#!/bin/sh\nexec {sys.executable} -m celadon.cli "$@"\n')
     (tmp_path / "celadon").chmod(0o755)
-    script = "\n".join(f"{command}\necho; echo '{PARTED}'" for command, _ in commands())
+    script = "\n".join(f"{command}\necho; echo '{PARTED}'" for command, _ in commands(GUIDE))
     server = spawn(celadon("web"), tmp_path / "web.log", env=env, cwd=ROOT)
     try:
         eventually("it serves", lambda: ready(curl, port), within=30)
@@ -75,8 +52,8 @@ def test_the_guide_says_what_happens(ledgers: Ledgers, tmp_path: Path) -> None:
         server.wait(10)
 
     outputs = done.stdout.split(PARTED)[:-1]
-    assert len(outputs) == len(commands()) > 10
-    for (command, said), output in zip(commands(), outputs, strict=True):
+    assert len(outputs) == len(commands(GUIDE)) > 10
+    for (command, said), output in zip(commands(GUIDE), outputs, strict=True):
         assert fits(said, output), f"$ {command}\n{output}\nis not what the page says:\n{said}"
 
 

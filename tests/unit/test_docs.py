@@ -27,6 +27,8 @@ EXAMPLES = {
     "submit_a_job": ["receipt: inline", "result 'Hello, Ada!'", "same key: duplicate, same job: True"],
     "steps": ["after the first try: scheduled", "reserved once: [7]; charged with one key: True"],
     "sleep": ["wakes in 14 days", "tries that failed: 0", "short sleep: inline, 'reminded'"],
+    "limits": ["at once: acme, acme\n", "room for 0, 3 wait", "later: acme, acme, acme, bolt\n", "resumed: 1 ran"],
+    "schedules": ["due 2027-03-28T03:00:00+02:00", "refused: crontab: hour='25'", "run now: succeeded, 'of 7 days'"],
     "testing": ["due now: 0", "a day later: scheduled, for the mail server", "ten minutes later: succeeded, 'sent'"],
     "transactional_enqueue": ["before the commit: pending", "after the commit: inline", "job in the ledger: None"],
 }

@@ -1,0 +1,29 @@
+"""Guides whose commands are run as they stand there, one after the other, on a ledger of their own."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from celadon.cli import main
+from tests.console import commands, fits
+from tests.contract.pointed import pointed
+from tests.ledgers import Ledgers
+from tests.unit.test_docs import ROOT
+
+GUIDES = [ROOT / "docs" / "guides" / f"{name}.md" for name in ("schedules", "limits", "pausing")]
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_the_commands_of_a_guide_say_what_it_says(guide: Path, ledgers: Ledgers) -> None:
+    run = commands(guide)
+    assert len(run) > 5
+    with pointed(ledger_url=ledgers.fresh("sqlite"), use_broker="false", ledger_timeout_s=5):
+        for command, said in run:
+            program, *words = shlex.split(command)
+            assert program == "celadon", command
+            output = CliRunner().invoke(main, words, prog_name="celadon").output
+            assert fits(said, output), f"$ {command}\n{output}\nis not what the page says:\n{said}"
