@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 
@@ -23,10 +23,14 @@ class Ledgers:
     Args:
         folder: where SQLite files go.
         postgres: called at the first PostgreSQL ledger; starts the server or skips the test.
+        env: what the jobs of the configuration need beside this process's own environment.
     """
 
-    def __init__(self, folder: Path, postgres: Callable[[], PostgresServer]) -> None:
+    def __init__(
+        self, folder: Path, postgres: Callable[[], PostgresServer], env: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = folder
+        self._env = env
         self._postgres = postgres
         self._templates: set[tuple[str, str]] = set()
         self._numbers = count(1)
@@ -43,7 +47,7 @@ class Ledgers:
         if kind == "sqlite":
             origin = self._folder / f"{template}.db"
             if self._first(kind, config):
-                migrate(f"sqlite:///{origin}", config)
+                migrate(f"sqlite:///{origin}", config, self._env)
                 # The log of a closed WAL database is empty; saying so once makes the file whole by itself.
                 with sqlite3.connect(origin) as connection:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -52,7 +56,7 @@ class Ledgers:
             return f"sqlite:///{self._folder / name}.db"
         server = self._postgres()
         if self._first(kind, config):
-            migrate(server.create_database(template), config)
+            migrate(server.create_database(template), config, self._env)
         return server.create_database(name, template)
 
     def _first(self, kind: str, config: str) -> bool:
@@ -61,11 +65,11 @@ class Ledgers:
         return first
 
 
-def migrate(url: str, config: str) -> None:
+def migrate(url: str, config: str, env: Mapping[str, str] | None = None) -> None:
     """Run `celadon migrate` on the database at `url`; its output is the message when it fails."""
     done = subprocess.run(
         celadon("migrate"),
-        env={**os.environ, **UNLIMITED, "LEDGER_URL": url, "CELERY_CONFIG_MODULE": config},
+        env={**os.environ, **UNLIMITED, **(env or {}), "LEDGER_URL": url, "CELERY_CONFIG_MODULE": config},
         capture_output=True,
         text=True,
         timeout=60,

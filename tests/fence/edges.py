@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +21,13 @@ from typing import Any
 import redis
 import redis.connection
 
+import celadon.beat
 import celadon.broker
+import celadon.firing
 import celadon.ledger.claims
+import celadon.ledger.limits
 import celadon.ledger.marks
+import celadon.ledger.schedules
 import celadon.ledger.writing
 import celadon.run
 import celadon.sender
@@ -41,7 +46,7 @@ _history: Path
 
 
 def play(role: str) -> None:
-    """Say what this process is: `submitter`, or by default `worker`."""
+    """Say what this process is: `submitter`, `beat`, `solo` (a process for one job), or by default `worker`."""
     global _role
     _role = role
 
@@ -55,11 +60,20 @@ def running() -> Claim:
 def passing(edge: str, label: str = "") -> None:
     """Here a fault may strike. Its name is `default.in_step`, `inline.before_finish`, `submitter.before_insert`."""
     claim: Claim | None = getattr(_here, "claim", None)
-    suffer(f"{_role if claim is None else place(claim)}.{edge}", label)
+    if claim is None or _role == "solo":
+        suffer(f"{_role}.{edge}", label)
+    if claim is not None:
+        suffer(f"{place(claim)}.{edge}", label)
 
 
 def place(claim: Claim) -> str:
     return "inline" if claim.engine == "inline" else claim.queue
+
+
+def label_of(claim: Claim) -> str:
+    """What a job is called in the history: of a schedule, whose jobs have one payload, by the job's id besides."""
+    label: str = claim.payload["label"]
+    return f"{label}@{claim.job_id}" if claim.schedule else label
 
 
 def suffer(name: str, label: str = "") -> None:
@@ -98,9 +112,14 @@ def install(file: Path) -> None:
         wrap(celadon.ledger.claims, departure, functools.partial(_depart, departure))
     wrap(celadon.ledger.claims, "fence", _fence)
     wrap(celadon.ledger.marks, "start", _begin_step)
+    wrap(celadon.ledger.limits, "release", _release)
+    wrap(celadon.ledger.schedules, "fire", _fire)
+    wrap(celadon.firing, "fire_due", _look)
     # Clocks of the platform that are constants, made as fast as those that are settings (see `world.TIMING`).
     celadon.sender.UNACKED_LATELY_S = 1
     celadon.sender.LOOK_AGAIN_S = 0.2
+    celadon.sender.ONE_MORE_S = 1.0
+    celadon.worker.solo.RETRY_S = 0.3
     # Jobs in quarantine have a launcher. Forked it is the same process, a second of start-up cheaper.
     vars(celadon.worker.solo)["subprocess"] = SimpleNamespace(Popen=Launcher, PIPE=subprocess.PIPE)
 
@@ -146,13 +165,15 @@ def _claim(original: Callable[..., Any], job_id: str, *args: Any, **kwargs: Any)
         return None
     _here.claim = claim
     history.append(_history, "claimed", job_id=job_id, epoch=claim.epoch, by=engine)
-    passing("after_claim", claim.payload["label"])
+    passing("after_claim", label_of(claim))
     return claim
 
 
 def _depart(name: str, original: Callable[..., Any], claim: Claim, *args: Any, **kwargs: Any) -> Any:
-    label = claim.payload["label"]
+    label = label_of(claim)
     passing(f"before_{name}", label)
+    if name == "give_back" and claim.begin_by is not None and time.monotonic() > claim.begin_by:
+        history.append(_history, "too_late", job_id=claim.job_id, epoch=claim.epoch)
     try:
         return _told(original, claim, claim, *args, **kwargs)
     finally:
@@ -162,8 +183,32 @@ def _depart(name: str, original: Callable[..., Any], claim: Claim, *args: Any, *
 def _begin_step(original: Callable[..., Any], claim: Claim, *args: Any, **kwargs: Any) -> Any:
     """Between a step's beginning and its transaction: who stops here learns only from the fence that it is late."""
     begun = original(claim, *args, **kwargs)
-    passing("step_begun", claim.payload["label"])
+    passing("step_begun", label_of(claim))
     return begun
+
+
+def _release(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    released = original(*args, **kwargs)
+    if released:
+        suffer(f"{_role}.after_release")  # By whoever does it: also a worker whose run has just ended.
+    return released
+
+
+def _look(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Say that a scheduler was there: what had come due before it looked can't have escaped it."""
+    since = time.time()
+    fired = original(*args, **kwargs)
+    history.append(_history, "looked", since=since)
+    return fired
+
+
+def _fire(original: Callable[..., Any], row: Any, *args: Any, **kwargs: Any) -> Any:
+    passing("before_fire")
+    fired = original(row, *args, **kwargs)
+    if not fired:
+        history.append(_history, "outrun", schedule=row.name)
+    passing("after_fire")
+    return fired
 
 
 def _fence(original: Callable[..., Any], connection: Any, claim: Claim, *args: Any, **kwargs: Any) -> Any:

@@ -24,7 +24,13 @@ KILL = "kill"  # SIGKILL to this process.
 KILL_PARENT = "kill_parent"  # SIGKILL to the parent of a pool's child, which goes on when its claim is gone.
 FREEZE = "freeze"  # SIGSTOP to this process, and SIGCONT when its claim is gone.
 FREEZE_WITH_PARENT = "freeze_with_parent"  # The same for a pool's child and the parent that renews for it.
+KILL_HOUSE = "kill_house"  # SIGKILL to a job that runs alone, to those beside it, and to their worker.
+HALT = "halt"  # SIGSTOP to this process, and SIGCONT after a while; for one that holds no claim.
+DAWDLE = "dawdle"  # This thread does nothing for a moment.
 TIME_OUT = "time_out"  # The work is done, and its caller is told that it timed out.
+
+HALT_S = 1.3
+DAWDLE_S = 0.045
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,13 @@ class Faults:
             time.sleep(0.005)
         (self.folder / "ghosts" / label).unlink(missing_ok=True)
 
+    def halt(self, pid: int, seconds: float, stop: Callable[[], object]) -> None:
+        """Let a process that holds no claim stand still; the conductor awakes it after `seconds`."""
+        fresh = self.folder / f"new-{pid}"
+        fresh.write_text(json.dumps({"job_id": None, "since": time.monotonic(), "until": time.monotonic() + seconds}))
+        fresh.rename(self.folder / "asleep" / str(pid))
+        stop()
+
     def let_ghost_go_first(self, label: str, at_most_s: float = 3.0) -> None:
         """In the job's next run: wait for the ghost of the last one, so that both come to their commits together."""
         ghost = self.folder / "ghosts" / label
@@ -116,6 +129,15 @@ def strike(action: str, faults: Faults, claim: Claim | None, label: str) -> None
     me, parent = os.getpid(), os.getppid()
     if action == KILL:
         os.kill(me, signal.SIGKILL)
+    if action == KILL_HOUSE:
+        with contextlib.suppress(ProcessLookupError):  # The worker may be dead already.
+            os.killpg(int(os.environ["FENCE_WORKER"]), signal.SIGKILL)
+        os.killpg(0, signal.SIGKILL)
+    if action == HALT:
+        faults.halt(me, HALT_S, lambda: os.kill(me, signal.SIGSTOP))
+        return
+    if action == DAWDLE:
+        time.sleep(DAWDLE_S)
         return
     assert claim is not None, f"{action} is for runs"
     stops: dict[str, Callable[[], object]] = {

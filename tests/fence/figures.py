@@ -6,29 +6,15 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from tests.fence.checker.evidence import FAULTS, Verdict
 from tests.fence.plan import KINDS
 from tests.fence.round import Played
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNTS = (
-    "submissions",
-    "acknowledged",
-    "refused",
-    "jobs",
-    "lost",
-    "doubled",
-    "stale_commits",
-    "key_changes",
-    "bad_arrows",
-    "ghosts",
-    "errors",
-    "unavailable",
-    "outside_repeats",
-)
-MUST_BE_ZERO = ("lost", "doubled", "stale_commits", "key_changes", "bad_arrows", "ghosts", "errors")
+COUNTS = tuple(field.name for field in fields(Verdict) if field.name != "findings")
 
 
 def version() -> str:
@@ -80,7 +66,7 @@ def never_happened(totals: dict[str, float]) -> list[str]:
 
 
 def clean(totals: dict[str, float]) -> bool:
-    return not any(totals[name] for name in MUST_BE_ZERO)
+    return not any(totals[name] for name in FAULTS)
 
 
 def lines(totals: dict[str, float]) -> list[str]:

@@ -19,8 +19,8 @@ _descriptors: dict[tuple[int, Path], int] = {}
 
 
 def append(file: Path, event: str, **facts: object) -> None:
-    """Write one event, with the process's id and the host's monotonic clock in seconds."""
-    line = {"event": event, "pid": os.getpid(), "at": round(time.monotonic(), 4), **facts}
+    """Write one event, with the process's id and the host's clock, which the databases of a run have too."""
+    line = {"event": event, "pid": os.getpid(), "at": round(time.time(), 6), **facts}
     os.write(_descriptor(file), json.dumps(line).encode() + b"\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +13,13 @@ from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
 from celadon import Steps, job
+from celadon.ledger.claims import boot_of
 from tests.fence import edges, history
 from tests.fence.observer import effects, notes
 
 HISTORY = Path(os.environ["FENCE_DIR"]) / "history.jsonl"
+
+IN_PLACE_S = 0.1  # How long a limited job takes.
 
 # Rows stay until the judge has read them; a try is burnt by the flaky job only, and the rest is room.
 LIMITS: dict[str, Any] = {
@@ -54,7 +58,9 @@ def note(session: Session, label: str) -> None:
 def begin(label: str) -> int:
     """Tell of the run; returns the epoch it runs under, which becomes part of the job's result."""
     claim = edges.running()
-    history.append(HISTORY, "start", label=label, job_id=claim.job_id, epoch=claim.epoch, by=claim.engine)
+    worker = boot_of(claim.worker) or claim.worker
+    run = {"label": label, "job_id": claim.job_id, "epoch": claim.epoch, "by": claim.engine, "worker": worker}
+    history.append(HISTORY, "start", **run)
     edges.FAULTS.let_ghost_go_first(label)
     edges.passing("between_steps", label)
     return int(claim.epoch)
@@ -119,6 +125,53 @@ def sync(label: str, steps: Steps) -> dict[str, int]:
     steps.run("load", commit, label, "load")
     steps.run("store", commit, label, "store")
     return {"epoch": epoch}
+
+
+def in_place(label: str, steps: Steps) -> dict[str, int]:
+    """A run that is limited: long enough to meet others, and its end is told as its beginning is."""
+    epoch = begin(label)
+    try:
+        steps.run("effect", commit, label, "effect")
+        time.sleep(IN_PLACE_S)
+    finally:
+        history.append(HISTORY, "ended", job_id=edges.running().job_id, epoch=epoch)
+    return {"epoch": epoch}
+
+
+@job("fence.limited", fallback="inline", **LIMITS)
+def limited(label: str, steps: Steps) -> dict[str, int]:
+    return in_place(label, steps)
+
+
+@job("fence.tenanted", fallback="inline", **LIMITS)
+def tenanted(label: str, steps: Steps) -> dict[str, int]:
+    return in_place(label, steps)
+
+
+@job("fence.counted", fallback="defer", **LIMITS)
+def counted(label: str, steps: Steps) -> dict[str, int]:
+    return in_place(label, steps)
+
+
+@job("fence.tick", **LIMITS)
+def tick(label: str, lasts: float, steps: Steps) -> dict[str, int]:
+    """A schedule's job: it gives way in its midst if the next one is to replace it."""
+    own = edges.label_of(edges.running())
+    epoch = begin(own)
+    steps.run("begin", commit, own, "begin")
+    until = time.monotonic() + lasts
+    while time.monotonic() < until:
+        time.sleep(min(0.05, lasts))
+        steps.check()
+    steps.run("end", commit, own, "end")
+    return {"epoch": epoch}
+
+
+@job("fence.poison", fallback="defer", **LIMITS)
+def poison(label: str) -> None:
+    """Kills whatever runs it, and all that runs beside it there."""
+    begin(label)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 edges.install(HISTORY)

@@ -6,7 +6,7 @@ unique constraint stands in `fence_effects`: it would hide a double by refusing 
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, text
+from sqlalchemy import Column, Engine, Float, Integer, MetaData, String, Table, text
 from sqlalchemy.engine import Connection
 
 metadata = MetaData()
@@ -34,6 +34,7 @@ arrows = Table(
     Column("new_state", String(16), nullable=False),
     Column("old_epoch", Integer),
     Column("new_epoch", Integer, nullable=False),
+    Column("at", Float, nullable=False),  # Seconds since 1970.
 )
 
 marks = Table(
@@ -52,13 +53,17 @@ notes = Table(
     Column("label", String(64), nullable=False),
 )
 
+_SQLITE_NOW = "(julianday('now') - 2440587.5) * 86400.0"
+_POSTGRESQL_NOW = "extract(epoch FROM clock_timestamp())"
+
 _SQLITE = (
-    """CREATE TRIGGER fence_born AFTER INSERT ON jobs BEGIN
-         INSERT INTO fence_arrows (job_id, new_state, new_epoch) VALUES (NEW.id, NEW.state, NEW.epoch); END""",
-    """CREATE TRIGGER fence_moved AFTER UPDATE ON jobs
+    f"""CREATE TRIGGER fence_born AFTER INSERT ON jobs BEGIN
+         INSERT INTO fence_arrows (job_id, new_state, new_epoch, at)
+         VALUES (NEW.id, NEW.state, NEW.epoch, {_SQLITE_NOW}); END""",
+    f"""CREATE TRIGGER fence_moved AFTER UPDATE ON jobs
          WHEN OLD.state <> NEW.state OR OLD.epoch <> NEW.epoch BEGIN
-         INSERT INTO fence_arrows (job_id, old_state, new_state, old_epoch, new_epoch)
-         VALUES (NEW.id, OLD.state, NEW.state, OLD.epoch, NEW.epoch); END""",
+         INSERT INTO fence_arrows (job_id, old_state, new_state, old_epoch, new_epoch, at)
+         VALUES (NEW.id, OLD.state, NEW.state, OLD.epoch, NEW.epoch, {_SQLITE_NOW}); END""",
     """CREATE TRIGGER fence_marked AFTER UPDATE ON steps
          WHEN NEW.state = 'done' AND (OLD.state <> 'done' OR OLD.finished_at IS NOT NEW.finished_at) BEGIN
          INSERT INTO fence_marks (scope, step) VALUES (NEW.scope, NEW.name); END""",
@@ -71,12 +76,13 @@ _SQLITE = (
 )
 
 _POSTGRESQL = (
-    """CREATE FUNCTION fence_arrow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    f"""CREATE FUNCTION fence_arrow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
          IF TG_OP = 'INSERT' THEN
-           INSERT INTO fence_arrows (job_id, new_state, new_epoch) VALUES (NEW.id, NEW.state, NEW.epoch);
+           INSERT INTO fence_arrows (job_id, new_state, new_epoch, at)
+           VALUES (NEW.id, NEW.state, NEW.epoch, {_POSTGRESQL_NOW});
          ELSIF OLD.state <> NEW.state OR OLD.epoch <> NEW.epoch THEN
-           INSERT INTO fence_arrows (job_id, old_state, new_state, old_epoch, new_epoch)
-           VALUES (NEW.id, OLD.state, NEW.state, OLD.epoch, NEW.epoch);
+           INSERT INTO fence_arrows (job_id, old_state, new_state, old_epoch, new_epoch, at)
+           VALUES (NEW.id, OLD.state, NEW.state, OLD.epoch, NEW.epoch, {_POSTGRESQL_NOW});
          END IF; RETURN NULL; END $$""",
     """CREATE TRIGGER fence_moved AFTER INSERT OR UPDATE ON jobs
          FOR EACH ROW EXECUTE FUNCTION fence_arrow()""",
@@ -105,6 +111,6 @@ def install(engine: Engine) -> None:
 
 
 def empty(connection: Connection) -> None:
-    """Forget the last round: the ledger's jobs with all that hangs on them, and what was observed."""
-    for table in ("attempts", "steps", "keys", "alerts", "jobs", *metadata.tables):
+    """Forget the last round: the ledger's jobs with all that hangs on them, its schedules, and what was observed."""
+    for table in ("attempts", "steps", "keys", "alerts", "jobs", "schedules", *metadata.tables):
         connection.execute(text(f"DELETE FROM {table}"))

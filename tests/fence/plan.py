@@ -6,12 +6,14 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fence.faults import FREEZE, FREEZE_WITH_PARENT, KILL, KILL_PARENT, TIME_OUT
+from tests.fence.faults import DAWDLE, FREEZE, FREEZE_WITH_PARENT, HALT, KILL, KILL_HOUSE, KILL_PARENT, TIME_OUT
 
 SUBMISSIONS = 200
 SUBMITTERS = 3
 # Over how long a round's submissions are spread, in seconds.
 SPREAD_S = 2.0
+# Which of a round's jobs kills whatever runs it: early, so that it has been convicted when the round is over.
+POISON_AT = 20
 
 # Which effects a job that succeeded must have left, per job: committed with a step, and outside of the database.
 COMMITTED = {
@@ -22,10 +24,30 @@ COMMITTED = {
     "fence.sleepy": frozenset({"before", "after"}),
     "fence.flaky": frozenset({"fall", "rise"}),
     "fence.sync": frozenset({"load", "store"}),
+    "fence.limited": frozenset({"effect"}),
+    "fence.tenanted": frozenset({"effect"}),
+    "fence.counted": frozenset({"effect"}),
+    "fence.tick": frozenset({"begin", "end"}),
+    "fence.poison": frozenset(),
 }
 OUTSIDE = {name: frozenset({"mail"} if name == "fence.order" else ()) for name in COMMITTED}
 
+# Jobs that kill whatever runs them: of all jobs only they may be dead in the end.
+POISON = frozenset({"fence.poison"})
+
+# The schedules of each round: what is due at every full second, and how long each of its jobs takes, in seconds.
+SCHEDULES: tuple[dict[str, Any], ...] = (
+    {"name": "every", "missed": "all", "overlap": "allow", "lasts": 0.0},
+    {"name": "latest", "missed": "latest", "overlap": "allow", "lasts": 0.2},
+    {"name": "skipping", "missed": "latest", "overlap": "skip", "lasts": 1.2},
+    {"name": "queueing", "missed": "all", "overlap": "queue", "lasts": 0.4},
+    {"name": "replacing", "missed": "latest", "overlap": "replace", "lasts": 1.3},
+)
+# How long they are due, from the round's beginning on.
+SCHEDULES_LAST_S = 3.2
+
 FROZEN_IN_COMMIT = ("default.before_commit", FREEZE)
+FROZEN_IN_FIRE = ("beat.before_insert", HALT)
 
 # Faults that a process inflicts on itself: kind -> (edge, action) pairs, one of which is drawn.
 AT_EDGES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -57,18 +79,55 @@ AT_EDGES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "prefork_parent_killed": (("data_sync.step_begun", KILL_PARENT), ("data_sync.before_finish", KILL_PARENT)),
     "prefork_frozen": (("data_sync.step_begun", FREEZE_WITH_PARENT),),
+    # With jobs that are limited: what holds a place dies, or stands still between its claim and its first line.
+    "limited_killed": (
+        ("limited.after_claim", KILL),
+        ("limited.in_step", KILL),
+        ("limited.before_finish", KILL),
+        ("limited.after_finish", KILL),
+    ),
+    "limited_frozen": (("limited.step_begun", FREEZE),),
+    "limited_late": (("limited.after_claim", FREEZE), ("limited.after_claim", DAWDLE)),
+    # It has let jobs go, and nobody has been told of them.
+    "releaser_killed": (
+        ("submitter.after_release", KILL),
+        ("worker.after_release", KILL),
+        ("beat.after_release", KILL),
+    ),
+    # Between what it read of a schedule and what it writes, within the one transaction, and after it.
+    "beat_killed_in_fire": (("beat.before_fire", KILL), ("beat.before_insert", KILL), ("beat.after_fire", KILL)),
+    "beat_frozen_in_fire": (("beat.before_fire", HALT), ("beat.after_fire", HALT), FROZEN_IN_FIRE),
+    # Jobs that a death has made suspects run alone, and everything is killed together.
+    "suspects_killed_with_worker": (("solo.after_claim", KILL_HOUSE), ("solo.in_step", KILL_HOUSE)),
 }
 
 # The fence is what the suite is named after: every round has a run that comes back too late.
-EVERY_ROUND = ("worker_frozen", "prefork_frozen")
+EVERY_ROUND = ("worker_frozen", "prefork_frozen", "limited_late", "beat_frozen_in_fire", "suspects_killed_with_worker")
 
 # Faults that the conductor inflicts from outside. Those of Redis come one after the other.
-ON_REDIS = ("redis_killed", "redis_frozen", "redis_slow", "redis_half_open", "redis_flushed")
-ON_PROCESSES = ("worker_killed_at_random", "beat_killed", "worker_stopped_gently")
+ON_REDIS = ("redis_killed", "redis_frozen", "redis_slow", "redis_half_open", "redis_flushed", "redis_full")
+ON_PROCESSES = ("worker_killed_at_random", "beat_killed", "beat_frozen", "worker_stopped_gently")
+# What an operator does in the midst of it.
+ON_GATES = ("gate_paused",)
+PAUSABLE = (
+    ("queue", "default"),
+    ("queue", "limited"),
+    ("queue", "scheduled"),
+    ("job", "fence.order"),
+    ("tenant", "small"),
+)
 # Nothing to inflict: it is what the other faults lead to, and it must have been seen.
-SEEN = ("fallback_raced_workers", "stale_write_fenced")
+SEEN = (
+    "fallback_raced_workers",
+    "stale_write_fenced",
+    "limit_filled",
+    "run_begun_too_late",
+    "beats_raced",
+    "due_time_left_out",
+    "poison_condemned",
+)
 
-KINDS = (*AT_EDGES, *ON_REDIS, *ON_PROCESSES, *SEEN)
+KINDS = (*AT_EDGES, *ON_REDIS, *ON_PROCESSES, *ON_GATES, *SEEN)
 
 
 @dataclass(frozen=True, order=True)
@@ -80,6 +139,7 @@ class Strike:
     edge: str = ""
     action: str = ""
     lasts: float = 0.0
+    gate: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -107,7 +167,7 @@ def _shares(dice: random.Random, seed: int, submissions: int) -> list[list[dict[
     number = 0
     while (so_far := sum(map(len, shares))) < submissions:
         number += 1
-        what = _what(dice)
+        what = {"kind": "fence.poison", "how": "call"} if number == POISON_AT else _what(dice)
         if what["how"] == "keyed" and so_far == submissions - 1:
             continue  # It would be one too many.
         item = {"label": f"{seed}-{number:03}", "at": round(SPREAD_S * so_far / submissions, 3), **what}
@@ -124,19 +184,26 @@ def _shares(dice: random.Random, seed: int, submissions: int) -> list[list[dict[
 def _what(dice: random.Random) -> dict[str, Any]:
     """One submission of the mixture; the weights add up to 100."""
     mixture: list[tuple[int, dict[str, Any]]] = [
-        (18, {"kind": "fence.plain", "how": "call"}),
-        (10, {"kind": "fence.plain", "how": "call", "confirm": True}),
-        (16, {"kind": "fence.order", "how": "call"}),
-        (6, {"kind": "fence.order", "how": "call", "confirm": True}),
-        (5, {"kind": "fence.sleepy", "how": "call"}),
-        (6, {"kind": "fence.flaky", "how": "call"}),
-        (8, {"kind": "fence.order", "how": "keyed"}),
-        (8, {"kind": "fence.plain", "how": "session"}),
-        (4, {"kind": "fence.plain", "how": "session", "rollback": True}),
-        (5, {"kind": "fence.plain", "how": "call", "delay": 0.2}),
-        (4, {"kind": "fence.deferred", "how": "call"}),
-        (4, {"kind": "fence.refused", "how": "call"}),
+        (14, {"kind": "fence.plain", "how": "call"}),
+        (7, {"kind": "fence.plain", "how": "call", "confirm": True}),
+        (12, {"kind": "fence.order", "how": "call"}),
+        (4, {"kind": "fence.order", "how": "call", "confirm": True}),
+        (4, {"kind": "fence.sleepy", "how": "call"}),
+        (5, {"kind": "fence.flaky", "how": "call"}),
+        (7, {"kind": "fence.order", "how": "keyed"}),
+        (6, {"kind": "fence.plain", "how": "session"}),
+        (3, {"kind": "fence.plain", "how": "session", "rollback": True}),
+        (4, {"kind": "fence.plain", "how": "call", "delay": 0.2}),
+        (3, {"kind": "fence.deferred", "how": "call"}),
+        (3, {"kind": "fence.refused", "how": "call"}),
         (6, {"kind": "fence.sync", "how": "call"}),
+        (3, {"kind": "fence.limited", "how": "call"}),
+        (2, {"kind": "fence.limited", "how": "call", "confirm": True}),
+        (1, {"kind": "fence.limited", "how": "session", "tenant": "small"}),
+        (4, {"kind": "fence.tenanted", "how": "call"}),
+        (4, {"kind": "fence.tenanted", "how": "call", "tenant": "large"}),
+        (4, {"kind": "fence.tenanted", "how": "call", "tenant": "small"}),
+        (4, {"kind": "fence.counted", "how": "call"}),
     ]
     weights, items = zip(*mixture, strict=True)
     return dict(dice.choices(items, weights)[0])
@@ -148,18 +215,21 @@ def _strikes(dice: random.Random, seed: int, *, frozen_in_commit: bool) -> list[
     edges, redis = list(AT_EDGES), list(ON_REDIS)
     pair.shuffle(edges)
     pair.shuffle(redis)
-    # Redis has five faults for two rounds; the third of the second round is one of the first's again.
-    mine = redis[:3] if seed % 2 == 0 else [*redis[3:], redis[0]]
+    mine = redis[:3] if seed % 2 == 0 else redis[3:]
     strikes = []
     for kind in dict.fromkeys((*edges[seed % 2 :: 2], *EVERY_ROUND)):
-        choices = [choice for choice in AT_EDGES[kind] if frozen_in_commit or choice != FROZEN_IN_COMMIT]
+        locks = () if frozen_in_commit else (FROZEN_IN_COMMIT, FROZEN_IN_FIRE)
+        choices = [choice for choice in AT_EDGES[kind] if choice not in locks]
         strikes.append(Strike(_time(dice, kind), kind, *dice.choice(choices)))
     strikes += [
         Strike(at + dice.uniform(0, 0.15), kind, lasts=dice.uniform(0.2, 0.4))
         for at, kind in zip((0.5, 1.0, 1.5), mine, strict=True)
     ]
-    others = {0: ("worker_killed_at_random", "beat_killed"), 1: ("worker_stopped_gently", "beat_killed")}
-    strikes += [Strike(dice.uniform(0.2, SPREAD_S), kind) for kind in others[seed % 2]]
+    others = ("worker_killed_at_random", "worker_stopped_gently")[seed % 2]
+    strikes += [Strike(dice.uniform(0.2, SPREAD_S), kind) for kind in (others, "beat_killed")]
+    strikes.append(Strike(dice.uniform(0.2, SPREAD_S), "beat_frozen", lasts=dice.uniform(0.6, 1.6)))
+    gate, lasts = dice.choice(PAUSABLE), dice.uniform(0.4, 0.9)
+    strikes.append(Strike(dice.uniform(0.2, SPREAD_S * 0.8), "gate_paused", lasts=lasts, gate=gate))
     return strikes
 
 

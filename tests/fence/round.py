@@ -16,9 +16,11 @@ from sqlalchemy import select, text
 from celadon.ledger import tables
 from celadon.states import FINAL, State
 from tests.fence import history, observer
-from tests.fence.checker import Arrow, Effect, Evidence, Job, Verdict, judge
+from tests.fence.checker import judge
+from tests.fence.checker.evidence import Verdict
+from tests.fence.collect import collect
 from tests.fence.history import Event
-from tests.fence.plan import AT_EDGES, COMMITTED, OUTSIDE, Plan, Strike
+from tests.fence.plan import AT_EDGES, SCHEDULES, SCHEDULES_LAST_S, Plan, Strike
 from tests.fence.world import World
 from tests.fence.zygote import Child
 
@@ -29,6 +31,8 @@ LOOK_S = 0.02
 GHOST_S = 4.0
 # Slow enough that a producer's time-out (0.15 s) is over before an answer comes, or just not.
 SLOW_S = (0.02, 0.05, 0.12)
+# What a Redis that is full still takes: nothing, or a few messages more.
+ROOM_BYTES = (0, 20_000)
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Round:
         self.struck: Counter[str] = Counter()
         self.shares = plan.shares
         self.submitters: dict[int, Child] = {}
+        self.operators: list[Child] = []
         self.redis_heals_at: float | None = None
         self.began = 0.0
 
@@ -65,11 +70,11 @@ class Round:
         self.submit_under_faults()
         self.world.faults.disarm()
         self.settle()
-        evidence = self.evidence()
+        evidence = collect(self.world, self.plan.seed)
         verdict = judge(evidence)
         self.prove_work(verdict)
         fenced = sum(event["event"] == "fenced" for event in evidence.events)
-        self.count_faults(evidence.events, fenced)
+        self.count_faults(evidence.events, verdict)
         return Played(verdict, self.struck, fenced, time.monotonic() - began, list(evidence.events))
 
     def prove_work(self, verdict: Verdict) -> None:
@@ -80,10 +85,10 @@ class Round:
         """
         planned = sum(map(len, self.plan.shares))
         told = verdict.acknowledged + verdict.refused
-        if verdict.submissions != planned or told < planned * 3 / 4:
+        if verdict.submissions != planned or told < planned * 3 / 4 or verdict.due_times < len(SCHEDULES):
             raise RuntimeError(
-                f"round {self.plan.seed}: of {planned} submissions {verdict.submissions} were made, {told} answered; "
-                f"see the logs in {self.world.folder}"
+                f"round {self.plan.seed}: of {planned} submissions {verdict.submissions} were made, {told} answered, "
+                f"and {verdict.due_times} due times came; see the logs in {self.world.folder}"
             )
 
     # --- the parts of a round
@@ -95,10 +100,16 @@ class Round:
         with world.engine.begin() as connection:
             observer.empty(connection)
         world.tend()
+        self.operate("schedules", self.plan.seed, SCHEDULES, time.time() + SCHEDULES_LAST_S)
+        self.operators[0].wait(10)
         self.began = time.monotonic() + 0.1
         self.shares = [[{**item, "at": self.began + item["at"]} for item in share] for share in self.plan.shares]
         for number, share in enumerate(self.shares):
             self.submitters[number] = world.submitter(number, share)
+
+    def operate(self, *words: Any) -> None:
+        """Do something as an operator would, and go on; what came of it stands in the history."""
+        self.operators.append(self.world.operator(*words))
 
     def submit_under_faults(self) -> None:
         waiting = list(self.plan.strikes)
@@ -112,11 +123,13 @@ class Round:
             time.sleep(LOOK_S)
 
     def settle(self) -> None:
-        """Wait until every job has ended, no process is frozen and no run is under way."""
+        """Wait until every job and every schedule has ended, no process is frozen and no run is under way."""
         deadline = time.monotonic() + self.settle_s
         while time.monotonic() < deadline:
             self.tend(time.monotonic())
             if not self.world.faults.asleep() and self.all_final() and not self.under_way():
+                for child in self.operators:
+                    child.close()
                 return
             time.sleep(LOOK_S * 2)
 
@@ -150,6 +163,11 @@ class Round:
         told = select(tables.jobs.c.epoch, tables.jobs.c.state)
         held_up = max(now - word["since"] for _, word in sleepers) > 0.5 and not self.world.writable()
         for pid, word in sleepers:
+            if word["job_id"] is None:
+                if held_up or now > word["until"]:
+                    history.append(self.world.history, "awoken", sleeper=pid, **word)
+                    self.world.faults.awake(pid)
+                continue
             with self.world.engine.connect() as connection:
                 row = connection.execute(told.where(tables.jobs.c.id == word["job_id"])).one()
             lost = row.epoch > word["epoch"]
@@ -176,14 +194,20 @@ class Round:
             "redis_slow": lambda: self.world.proxy.delay(self.dice.choice(SLOW_S)),
             "redis_half_open": self.world.proxy.half_open,
             "redis_flushed": self.world.redis.wipe,
+            "redis_full": lambda: self.world.redis.fill(self.dice.choice(ROOM_BYTES)),
             "worker_killed_at_random": lambda: self.fleet("default", "scheduled", "data_sync").kill_group(),
             "worker_stopped_gently": lambda: self.fleet("default", "scheduled").signal(signal.SIGTERM),
             "beat_killed": lambda: self.fleet("beat").kill_group(),
+            "beat_frozen": lambda: self.freeze(self.fleet("beat"), strike.lasts),
+            "gate_paused": lambda: self.operate("pause", *strike.gate, strike.lasts),
         }
         acts[strike.kind]()
         self.struck[strike.kind] += 1
         if strike.kind.startswith("redis"):
             self.redis_heals_at = time.monotonic() + strike.lasts
+
+    def freeze(self, child: Child, seconds: float) -> None:
+        self.world.faults.halt(child.pid, seconds, lambda: child.signal(signal.SIGSTOP))
 
     def fleet(self, *kinds: str) -> Child:
         names = [name for name in self.world.fleet if name.startswith(kinds)]
@@ -195,6 +219,7 @@ class Round:
         if not world.redis.alive:
             world.redis.start()
         world.redis.thaw()
+        world.redis.make_room()
         world.proxy.clear()
 
     # --- coming to rest
@@ -202,7 +227,9 @@ class Round:
     def all_final(self) -> bool:
         final = ", ".join(f"'{state}'" for state in sorted(FINAL))
         with self.world.engine.connect() as connection:
-            return not connection.execute(text(f"SELECT 1 FROM jobs WHERE state NOT IN ({final}) LIMIT 1")).first()
+            schedules = connection.execute(text("SELECT 1 FROM schedules WHERE next_due IS NOT NULL LIMIT 1")).first()
+            jobs = connection.execute(text(f"SELECT 1 FROM jobs WHERE state NOT IN ({final}) LIMIT 1")).first()
+        return not schedules and not jobs
 
     def under_way(self) -> bool:
         """Whether a living process is still in a run that it has begun."""
@@ -212,58 +239,9 @@ class Round:
                 open_runs[event["pid"], event["job_id"]] += 1 if event["event"] == "claimed" else -1
         return any(count > 0 and is_alive(pid) for (pid, _), count in open_runs.items())
 
-    # --- what the round leaves behind
+    # --- what happened
 
-    def evidence(self) -> Evidence:
-        with self.world.engine.connect() as connection:
-            jobs = connection.execute(select(tables.jobs)).all()
-            effects = connection.execute(select(observer.effects).order_by(observer.effects.c.id)).all()
-            arrows = connection.execute(select(observer.arrows).order_by(observer.arrows.c.id)).all()
-            marks = connection.execute(select(observer.marks)).all()
-            notes = connection.execute(select(observer.notes.c.label)).scalars().all()
-        return Evidence(
-            seed=self.plan.seed,
-            committed=COMMITTED,
-            outside=OUTSIDE,
-            events=history.read(self.world.history),
-            jobs=[
-                Job(
-                    id=row.id,
-                    kind=row.name,
-                    label=row.payload["label"],
-                    state=row.state,
-                    epoch=row.epoch,
-                    result_epoch=(row.result or {}).get("epoch"),
-                    reason=f"{row.error_kind}: {row.error_message}; crashes {row.crashes}, tries {row.attempt}",
-                )
-                for row in jobs
-            ],
-            effects=[
-                Effect(
-                    job_id=row.job_id,
-                    label=row.label,
-                    step=row.step,
-                    epoch=row.epoch,
-                    seen_epoch=row.seen_epoch,
-                    seen_state=row.seen_state,
-                )
-                for row in effects
-            ],
-            arrows=[
-                Arrow(
-                    job_id=row.job_id,
-                    old_state=row.old_state,
-                    new_state=row.new_state,
-                    old_epoch=row.old_epoch,
-                    new_epoch=row.new_epoch,
-                )
-                for row in arrows
-            ],
-            marks=[(row.scope, row.step) for row in marks],
-            notes=notes,
-        )
-
-    def count_faults(self, events: Sequence[Event], fenced: int) -> None:
+    def count_faults(self, events: Sequence[Event], verdict: Verdict) -> None:
         """Faults at edges count when they struck; races and fenced writes when the history has them."""
         kind_of = {choice: kind for kind, choices in AT_EDGES.items() for choice in choices}
         for choice in self.world.faults.taken():
@@ -273,7 +251,13 @@ class Round:
             if event["event"] in ("claimed", "beaten"):
                 rivals[event["job_id"]].add(event["by"])
         self.struck["fallback_raced_workers"] += sum(len(engines) > 1 for engines in rivals.values())
-        self.struck["stale_write_fenced"] += fenced
+        happened = Counter(event["event"] for event in events)
+        self.struck["stale_write_fenced"] += happened["fenced"]
+        self.struck["run_begun_too_late"] += happened["too_late"]
+        self.struck["beats_raced"] += happened["outrun"]
+        self.struck["limit_filled"] += verdict.limits_filled
+        self.struck["due_time_left_out"] += verdict.due_times_left_out
+        self.struck["poison_condemned"] += verdict.condemned
 
 
 def is_alive(pid: int) -> bool:

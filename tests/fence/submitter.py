@@ -30,7 +30,7 @@ def submit_one(number: int, item: dict[str, Any]) -> None:
     label, key = item["label"], item.get("key")
     told = {"label": label, "key": key, "kind": item["kind"], "how": item["how"], "by": number}
     history.append(HISTORY, "calling", **told)
-    options = {name: item[name] for name in ("delay", "confirm") if name in item}
+    options = {name: item[name] for name in ("delay", "confirm", "tenant") if name in item}
     try:
         if item["how"] == "session":
             receipt = in_session(item, told)
@@ -51,7 +51,7 @@ def in_session(item: dict[str, Any], told: dict[str, Any]) -> Any:
     """Store a row of the caller's and submit, in one transaction; then commit, or roll back."""
     with session() as own:
         note(own, item["label"])
-        receipt = submit(item["kind"], {"label": item["label"]}, session=own)
+        receipt = submit(item["kind"], {"label": item["label"]}, tenant=item.get("tenant"), session=own)
         edges.passing("before_outer_commit", item["label"])
         if item.get("rollback"):
             own.rollback()

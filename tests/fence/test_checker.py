@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fence.checker import Arrow, Effect, Evidence, Job, Verdict, judge
+from tests.fence.checker import judge
+from tests.fence.checker.evidence import Arrow, Effect, Evidence, Job, Verdict
 from tests.fence.history import Event
 
 COMMITTED = {"order": frozenset({"reserve", "invoice"})}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fence import figures
-from tests.fence.checker import Verdict
-from tests.fence.plan import AT_EDGES, COMMITTED, KINDS, ON_PROCESSES, ON_REDIS, SEEN, plan
+from tests.fence.checker.evidence import Verdict
+from tests.fence.plan import AT_EDGES, COMMITTED, KINDS, ON_GATES, ON_PROCESSES, ON_REDIS, SEEN, plan
 from tests.fence.round import Played
 
 
@@ -25,7 +25,7 @@ def test_a_seed_is_always_the_same_round_of_200_submissions(seed: int, ledger: s
 @pytest.mark.parametrize("seed", [0, 2, 400])
 def test_two_neighbours_have_every_kind_of_fault_between_them(seed: int) -> None:
     kinds = {strike.kind for part in (seed, seed + 1) for strike in plan(part, "sqlite").strikes}
-    assert kinds == {*AT_EDGES, *ON_REDIS, *ON_PROCESSES}
+    assert kinds == {*AT_EDGES, *ON_REDIS, *ON_PROCESSES, *ON_GATES}
 
 
 def test_nobody_is_frozen_in_a_commit_that_holds_the_only_write_lock() -> None:

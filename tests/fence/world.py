@@ -25,7 +25,7 @@ CONFIG = "tests.fence.celeryconfig"
 TIMING = {
     "LEASE_S": "1",
     "RENEW_S": "0.25",
-    "TICK_S": "0.1",
+    "TICK_S": "0.2",
     "RESEND_AFTER_S": "0.5",
     "RELIEF_POLL_S": "0.2",
     "CONFIRM_MS": "60",
@@ -35,7 +35,7 @@ TIMING = {
     "ADMIN_EMAIL": "",
 }
 
-# Two default workers race for the same jobs; two Beats do the scheduler's work at the same time.
+# Two default workers race for the same jobs; three Beats do the scheduler's work at the same time.
 FLEET = {
     "default-1": ("worker", "default"),
     "default-2": ("worker", "default"),
@@ -43,6 +43,7 @@ FLEET = {
     "scheduled": ("worker", "scheduled"),
     "beat-1": ("beat",),
     "beat-2": ("beat",),
+    "beat-3": ("beat",),
 }
 
 
@@ -73,7 +74,8 @@ class World:
         self.faults.prepare()
         self.redis.start()
         self.proxy.start()
-        url = Ledgers(self.folder, self._start_postgres).fresh(self.kind, CONFIG)
+        ledgers = Ledgers(self.folder, self._start_postgres, {"FENCE_DIR": str(self.folder)})
+        url = ledgers.fresh(self.kind, CONFIG)
         # Longer than any process is kept frozen with SQLite's write lock in its hands.
         self.engine = create_engine(url, connect_args={"timeout": 20} if self.kind == "sqlite" else {})
         observer.install(self.engine)
@@ -126,6 +128,9 @@ class World:
 
     def submitter(self, number: int, share: list[dict[str, object]]) -> Child:
         return self._submitters.fork(f"submitter-{number}", ["submit", number, share])
+
+    def operator(self, *words: object) -> Child:
+        return self._workers.fork("operator", ["operate", *words])
 
     def _start_postgres(self) -> PostgresServer:
         self._postgres = PostgresServer()

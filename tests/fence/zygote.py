@@ -160,7 +160,8 @@ class Launcher:
     def __init__(self, command: Sequence[str], stdin: int, pass_fds: Sequence[int]) -> None:
         folder = Path(os.environ["FENCE_DIR"])
         *_, lane, boot, _ = command
-        order = {"run": ["solo", lane, boot], "log": str(folder / "solo.log"), "env": {}}
+        env = {"FENCE_WORKER": str(os.getpid())}
+        order = {"run": ["solo", lane, boot], "log": str(folder / "solo.log"), "env": env}
         reading, writing = os.pipe()
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(address(folder))
@@ -228,6 +229,7 @@ def become(order: dict[str, Any], fds: Sequence[int]) -> NoReturn:
 
 def work(run: Sequence[Any], fds: Sequence[int]) -> int:
     from celadon.settings import settings
+    from tests.fence.edges import play
 
     settings.cache_clear()
     if run[0] == "submit":
@@ -235,15 +237,23 @@ def work(run: Sequence[Any], fds: Sequence[int]) -> int:
 
         submit_all(run[1], run[2])
         return 0
-    if run[0] == "solo":
-        from celadon.worker.solo import main as solo
+    if run[0] == "operate":
+        from tests.fence.operator import operate
 
+        operate(*run[1:])
+        return 0
+    if run[0] == "solo":
+        from celadon.worker.launcher import main as solo
+
+        play("solo")
         os.dup2(fds[0], 0)
         sys.argv = [*run, str(fds[1])]
         solo()
         return 0
     from celadon.cli import main as command
 
+    if run[0] == "beat":
+        play("beat")
     command(list(run), standalone_mode=False)
     return 0
 

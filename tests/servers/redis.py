@@ -90,6 +90,16 @@ class RedisServer:
         with self.client() as client:
             client.flushall()
 
+    def fill(self, room: int = 0) -> None:
+        """No more memory than it uses now and `room` bytes: writes that need more are refused, nothing is evicted."""
+        with self.client() as client:
+            client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + room)
+
+    def make_room(self) -> None:
+        """As much memory as it likes again."""
+        with self.client() as client:
+            client.config_set("maxmemory", 0)
+
     def stop(self) -> None:
         self.kill()
 
