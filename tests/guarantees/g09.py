@@ -24,12 +24,12 @@ from tests.guarantees.deployment import Deployment, deployment
 
 CONFIG = "tests.guarantees.g09_config"
 JOB = g09_jobs.due.name
-PER_S = 40  # Jobs that become due.
+PER_S = 25  # Jobs that become due.
 DELAYS_S = (0.1, 1.0)  # Of a submission. With the shortest, Beat hears of the job only when it is due.
 
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
-    kind, future, warm_s, loaded_s = ("postgresql", 1_000_000, 20, 240) if long else ("sqlite", 100_000, 1, 3)
+    kind, future, warm_s, loaded_s = ("postgresql", 1_000_000, 20, 240) if long else ("sqlite", 100_000, 1, 4)
     with deployment(folder, kind, CONFIG, durable=True) as here:
         beat = here.start("beat")
         here.start("worker", "scheduled")
