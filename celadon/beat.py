@@ -31,7 +31,9 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
 
     def setup_schedule(self) -> None:
         self.max_interval = settings().tick_s
-        beat_schedule.entries()  # A schedule that can't be kept is refused now, in words.
+        # What can't be kept is refused now, in words.
+        beat_schedule.entries()
+        limits.declared()
         self._sender = Sender()
         self._chores = Chores(self._sender)
         self._synced = False

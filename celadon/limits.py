@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from celadon.errors import InvalidLimit
+from celadon.errors import InvalidLimit, UnknownJob, UnknownQueue
 from celadon.queues import lane_of, operators_file
 from celadon.registry import storable
 
@@ -124,13 +124,13 @@ def declared() -> dict[tuple[Kind, str], tuple[Limit, ...]]:
         try:
             kind, name = gate_of(text)
             made[kind, name] = parsed(facts)
-        except InvalidLimit as error:
-            raise InvalidLimit(f"celeryconfig.limits[{text!r}]: {error}") from error
-        # A misspelt name would be a limit that holds nobody.
-        if kind == "queue":
-            lane_of(name)
-        elif kind == "job":
-            registry.get(name)
+            # A misspelt name would be a limit that holds nobody.
+            if kind == "queue":
+                lane_of(name)
+            elif kind == "job":
+                registry.get(name)
+        except (InvalidLimit, UnknownQueue, UnknownJob) as error:
+            raise type(error)(f"celeryconfig.limits[{text!r}]: {error}", **vars(error)) from error
     return made
 
 

@@ -27,6 +27,7 @@ from celeryconfig import lanes as _lanes
 imports = ("reports",)
 migrations = ()
 beat_schedule = {}
+limits = {}
 task_routes = {}
 lanes = {"default": {**_lanes["default"], "queues": ("default", "scheduled"), "concurrency": 4}}
 """

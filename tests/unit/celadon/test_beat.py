@@ -77,6 +77,16 @@ def test_a_scheduler_does_not_begin_with_a_schedule_that_can_not_be(declare):
     assert no_sender()
 
 
+def test_a_scheduler_does_not_begin_with_a_limit_that_holds_nobody(declare, monkeypatch):
+    declare()
+    monkeypatch.setattr(queues.operators_file(), "limits", {"job unit.defered": [{"concurrency": 1}]})
+
+    with pytest.raises(UnknownJob, match="did you mean 'unit.deferred'"):
+        beat.LedgerScheduler(app=app.app)
+
+    assert no_sender()
+
+
 def no_sender() -> bool:
     return "celadon-sender" not in [one.name for one in threading.enumerate()]
 
