@@ -41,7 +41,7 @@ def list_limits() -> None:
         for rule in gate.rules
         for used in [_used(use) for use in gate.uses if use.rule == rule] or [("nobody", *["-"] * 4)]
     ]
-    table(titles, rows, none="No limits. `celadon limits set` makes one; those of celeryconfig come with Beat.")
+    table(titles, rows, none="No limits. `celadon limits set` makes one.")
 
 
 def _used(use: Use) -> tuple[str, ...]:
