@@ -28,6 +28,7 @@ from celadon.settings import settings
 from celadon.states import State
 
 BATCH = 500  # Jobs a release lets go at most: some tens of milliseconds under the lock.
+STANDS_STILL_S = 5  # A release that PostgreSQL has not heard of for so long is not going on.
 LOOK_ASIDE = 50  # Groups looked at beyond the free places: those before may have none left for themselves.
 # Any number will do, as long as every process that releases takes the same one.
 _LOCK = 7_204_416_013
@@ -75,8 +76,10 @@ def _lock(connection: Connection, *, wait: bool) -> datetime | None:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         elif not connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK))).scalar_one():
             return None
-        # A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it.
-        now, _ = connection.execute(select(at(), func.set_config("enable_seqscan", "off", True))).one()
+        # A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it. And a
+        # process that stands still in here loses the lock, with its connection: nobody else could release meanwhile.
+        settled = (("enable_seqscan", "off"), ("idle_in_transaction_session_timeout", f"{STANDS_STILL_S * 1000:.0f}"))
+        now, *_ = connection.execute(select(at(), *(func.set_config(*one, True) for one in settled))).one()
         return now
     # SQLite: the transaction has the only write lock since it began.
     now = connection.execute(select(at())).scalar_one()
