@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
+import kombu.transport.redis
 import redis
 import redis.connection
 
@@ -29,8 +30,12 @@ import celadon.ledger.limits
 import celadon.ledger.marks
 import celadon.ledger.schedules
 import celadon.ledger.writing
+import celadon.releaser
 import celadon.run
 import celadon.sender
+import celadon.worker.consuming
+import celadon.worker.ending
+import celadon.worker.post
 import celadon.worker.solo
 from celadon.errors import LostClaim
 from celadon.jobs import Claim
@@ -115,11 +120,16 @@ def install(file: Path) -> None:
     wrap(celadon.ledger.limits, "release", _release)
     wrap(celadon.ledger.schedules, "fire", _fire)
     wrap(celadon.firing, "fire_due", _look)
+    wrap(kombu.transport.redis.Channel, "_brpop_start", _poll)
+    wrap(celadon.worker.ending, "begin_anew", _begin_anew)
     # Clocks of the platform that are constants, made as fast as those that are settings (see `world.TIMING`).
     celadon.sender.UNACKED_LATELY_S = 1
     celadon.sender.LOOK_AGAIN_S = 0.2
     celadon.sender.ONE_MORE_S = 1.0
     celadon.worker.solo.RETRY_S = 0.3
+    celadon.worker.consuming.LOOK_S = 0.3
+    # And one made slower, since each of three Beats keeps it.
+    celadon.releaser.LOOK_S = 0.1
     # Jobs in quarantine have a launcher. Forked it is the same process, a second of start-up cheaper.
     vars(celadon.worker.solo)["subprocess"] = SimpleNamespace(Popen=Launcher, PIPE=subprocess.PIPE)
 
@@ -154,6 +164,17 @@ def _run(original: Callable[..., Any], job_id: str, *args: Any, **kwargs: Any) -
         if _here.claim is not None:
             history.append(_history, "left", job_id=job_id)
             _here.claim = None
+
+
+def _poll(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    suffer(f"{celadon.worker.post.post().lane.name}.poll")
+    return original(*args, **kwargs)
+
+
+def _begin_anew(original: Callable[..., Any]) -> NoReturn:
+    """Not by the command this process was started with, which is the zygote's: the conductor starts another."""
+    history.append(_history, "anew")
+    os._exit(0)
 
 
 def _claim(original: Callable[..., Any], job_id: str, *args: Any, **kwargs: Any) -> Any:
@@ -197,8 +218,9 @@ def _release(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def _look(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Say that a scheduler was there: what had come due before it looked can't have escaped it."""
     since = time.time()
+    _here.outrun = []
     fired = original(*args, **kwargs)
-    history.append(_history, "looked", since=since)
+    history.append(_history, "looked", since=since, outrun=_here.outrun)
     return fired
 
 
@@ -206,7 +228,7 @@ def _fire(original: Callable[..., Any], row: Any, *args: Any, **kwargs: Any) -> 
     passing("before_fire")
     fired = original(row, *args, **kwargs)
     if not fired:
-        history.append(_history, "outrun", schedule=row.name)
+        _here.outrun.append(row.name)
     passing("after_fire")
     return fired
 

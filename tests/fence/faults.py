@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ FREEZE_WITH_PARENT = "freeze_with_parent"  # The same for a pool's child and the
 KILL_HOUSE = "kill_house"  # SIGKILL to a job that runs alone, to those beside it, and to their worker.
 HALT = "halt"  # SIGSTOP to this process, and SIGCONT after a while; for one that holds no claim.
 DAWDLE = "dawdle"  # This thread does nothing for a moment.
+HANG = "hang"  # This thread does nothing any more.
 TIME_OUT = "time_out"  # The work is done, and its caller is told that it timed out.
 
 HALT_S = 1.3
@@ -139,6 +141,8 @@ def strike(action: str, faults: Faults, claim: Claim | None, label: str) -> None
     if action == DAWDLE:
         time.sleep(DAWDLE_S)
         return
+    if action == HANG:
+        threading.Event().wait()
     assert claim is not None, f"{action} is for runs"
     stops: dict[str, Callable[[], object]] = {
         KILL_PARENT: lambda: os.kill(parent, signal.SIGKILL),

@@ -19,6 +19,7 @@ from tests.fence import history, observer
 from tests.fence.checker import judge
 from tests.fence.checker.evidence import Verdict
 from tests.fence.collect import collect
+from tests.fence.faults import HANG
 from tests.fence.history import Event
 from tests.fence.plan import AT_EDGES, SCHEDULES, SCHEDULES_LAST_S, Plan, Strike
 from tests.fence.world import World
@@ -127,7 +128,7 @@ class Round:
         deadline = time.monotonic() + self.settle_s
         while time.monotonic() < deadline:
             self.tend(time.monotonic())
-            if not self.world.faults.asleep() and self.all_final() and not self.under_way():
+            if not self.world.faults.asleep() and self.all_final() and not self.under_way() and not self.hung():
                 for child in self.operators:
                     child.close()
                 return
@@ -231,6 +232,16 @@ class Round:
             jobs = connection.execute(text(f"SELECT 1 FROM jobs WHERE state NOT IN ({final}) LIMIT 1")).first()
         return not schedules and not jobs
 
+    def hung(self) -> bool:
+        """Whether a process that hangs is still there; says of those that are not that they are gone."""
+        events = history.read(self.world.history)
+        gone = {event["who"] for event in events if event["event"] == "gone"}
+        here = {e["pid"] for e in events if e["event"] == "fault" and e["action"] == HANG} - gone
+        for pid in here:
+            if not is_alive(pid):
+                history.append(self.world.history, "gone", who=pid)
+        return any(is_alive(pid) for pid in here)
+
     def under_way(self) -> bool:
         """Whether a living process is still in a run that it has begun."""
         open_runs: Counter[tuple[int, str]] = Counter()
@@ -254,9 +265,10 @@ class Round:
         happened = Counter(event["event"] for event in events)
         self.struck["stale_write_fenced"] += happened["fenced"]
         self.struck["run_begun_too_late"] += happened["too_late"]
-        self.struck["beats_raced"] += happened["outrun"]
+        self.struck["beats_raced"] += sum(bool(e["outrun"]) for e in events if e["event"] == "looked")
         self.struck["limit_filled"] += verdict.limits_filled
         self.struck["due_time_left_out"] += verdict.due_times_left_out
+        self.struck["hung_worker_began_anew"] += happened["anew"]
         self.struck["poison_condemned"] += verdict.condemned
 
 

@@ -1,4 +1,4 @@
-"""The judge of limits, pauses and poison is judged: for each rule a history that breaks it."""
+"""The judge of limits, pauses, poison and what hangs is judged: for each rule a history that breaks it."""
 
 from __future__ import annotations
 
@@ -205,6 +205,13 @@ def test_nobody_else_may_be_dead_by_it() -> None:
     job = Job(id="j1", kind="limited", label="7-1", state="dead", epoch=1, reason="CrashLimit: 3 times")
     arrow = Arrow(job_id="j1", old_state=None, new_state="queued", old_epoch=None, new_epoch=0)
     assert objects(judge(_evidence((), [job], [arrow])), "lost", "is dead: CrashLimit")
+
+
+def test_a_process_that_hangs_has_to_be_replaced_soon() -> None:
+    hung: Event = {"event": "fault", "pid": 7, "at": 1.0, "edge": "default.poll", "action": "hang"}
+    assert judge(_evidence([hung, {"event": "gone", "who": 7, "at": 5.0}], (), ())).clean
+    assert objects(judge(_evidence([hung], (), ())), "stuck", "process 7 hung")
+    assert objects(judge(_evidence([hung, {"event": "gone", "who": 7, "at": 30.0}], (), ())), "stuck", "default.poll")
 
 
 def objects(verdict: Verdict, count: str, words: str) -> bool:

@@ -31,6 +31,8 @@ TIMING = {
     "CONFIRM_MS": "60",
     "INLINE_BUDGET_S": "2",
     "PRESENCE_S": "2",
+    "STALL_S": "1.5",
+    "CANARY_S": "1",
     "LOG_LEVEL": "WARNING",
     "ADMIN_EMAIL": "",
 }
@@ -53,7 +55,7 @@ class World:
     Args:
         folder: where the history, the faults and the logs go.
         kind: `sqlite` or `postgresql`.
-        sabotage: a defect of `tests.fence.sabotage` to put into the platform; for the suite's own test.
+        sabotage: defects of `tests.fence.sabotage` to put into the platform; for the suite's own test.
     """
 
     def __init__(self, folder: Path, kind: str, sabotage: str = "") -> None:

@@ -7,6 +7,7 @@ that `tests/fence/test_checker*.py` can feed it histories in which something is 
 - `submissions`, `effects`, `arrows`: jobs come to their one end
 - `limits`, `pauses`: never more than allowed, never while held
 - `schedules`: each due time once, and none left out but by the policy's words
+- `processes`: who stops doing its work is replaced
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tests.fence.checker.effects import committed, outside, results
 from tests.fence.checker.evidence import Evidence, Verdict
 from tests.fence.checker.limits import limits
 from tests.fence.checker.pauses import pauses
+from tests.fence.checker.processes import processes
 from tests.fence.checker.schedules import schedules
 from tests.fence.checker.submissions import ends, submissions
 
@@ -23,6 +25,6 @@ from tests.fence.checker.submissions import ends, submissions
 def judge(evidence: Evidence) -> Verdict:
     """Apply every rule to the evidence of one round."""
     verdict = Verdict(jobs=len(evidence.jobs))
-    for rule in (submissions, ends, committed, results, outside, arrows, limits, pauses, schedules):
+    for rule in (submissions, ends, committed, results, outside, arrows, limits, pauses, schedules, processes):
         rule(evidence, verdict)
     return verdict

@@ -126,6 +126,7 @@ FAULTS = {
     "misfired": "a schedule fired at no due time of its own, twice, too early, or over a job that it must not overlap",
     "missed": "a due time was left out against the schedule's policy",
     "misjudged": "a job that kills its workers was not stopped, or too late",
+    "stuck": "a process that had stopped doing its work was left as it was",
 }
 
 
@@ -149,6 +150,7 @@ class Verdict:
     misfired: int = 0
     missed: int = 0
     misjudged: int = 0
+    stuck: int = 0
     # No faults: how much there was to judge.
     unavailable: int = 0
     outside_repeats: int = 0
