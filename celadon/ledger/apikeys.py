@@ -38,8 +38,8 @@ class Scope(StrEnum):
     """What a key allows."""
 
     PRODUCE = "produce"  # Submit jobs.
-    READ = "read"  # See jobs.
-    OPERATE = "operate"  # Cancel, replay and reschedule jobs; with `read`, see payloads.
+    READ = "read"  # See jobs, schedules, limits and pauses.
+    OPERATE = "operate"  # Cancel, replay and reschedule jobs, and change the rest; with `read`, see payloads.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
