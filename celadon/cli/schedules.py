@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -159,6 +159,7 @@ def preview(name: str | None, after: datetime | None, count: int, **options: Any
     from celadon import due, schedules
 
     given = _given(options)
+    rule: Mapping[str, Any]
     if name is None:
         rule = schedules.rule_of(given)
         found = due.preview(rule, after or datetime.now(UTC), count)
