@@ -15,8 +15,8 @@ from celadon.app import app, load
 from celadon.chores import Chores
 from celadon.errors import LedgerUnavailable
 from celadon.firing import fire_due
+from celadon.ledger import db, presence, schedules
 from celadon.ledger import limits as rows
-from celadon.ledger import presence, schedules
 from celadon.ledger.presence import Worker
 from celadon.metrics import readings, serving
 from celadon.releaser import Releaser
@@ -104,4 +104,5 @@ def run() -> None:
     sentry.start("beat")
     serving.start("beat", readings.LEDGER)
     load()
+    db.end_idle_transactions(settings().lease_s)
     app.Beat(scheduler=f"{__name__}:LedgerScheduler", schedule=None, loglevel=settings().log_level, quiet=True).run()

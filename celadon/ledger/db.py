@@ -195,6 +195,20 @@ def make_engine(url: str) -> Engine:
     raise CeladonError(f"LEDGER_URL names {parsed.get_backend_name()!r}; the ledger runs on sqlite or postgresql")
 
 
+def end_idle_transactions(after_s: float) -> None:
+    """Let PostgreSQL end a transaction of this process that has said nothing for so long, and free what it locked.
+
+    Its process is frozen then, or its host has vanished. For processes in whose transactions no work of others is done.
+    """
+
+    def set_it(dbapi_connection: Any, _: Any) -> None:
+        dbapi_connection.execute(f"SET idle_in_transaction_session_timeout = {round(after_s * 1000)}")
+        dbapi_connection.commit()
+
+    if engine().dialect.name == "postgresql":
+        event.listen(engine(), "connect", set_it)
+
+
 def _sqlite_connect(dbapi_connection: Any, record: Any) -> None:
     # The driver must not begin transactions on its own; `_sqlite_begin` does.
     dbapi_connection.isolation_level = None

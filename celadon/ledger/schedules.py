@@ -192,8 +192,10 @@ def _move_on(
     unmoved = [schedules.c.name == row.name, schedules.c.next_due == seen_due, schedules.c.last_due < due_time]
     if row.overlap != "allow":  # Nobody has run it by hand meanwhile.
         unmoved.append(schedules.c.last_job.is_not_distinct_from(row.last_job))
+    # A row that another scheduler has locked is left to it: one that is frozen in the midst holds up no other schedule.
+    free = select(schedules.c.name).where(*unmoved, fireable()).with_for_update(skip_locked=True)
     return bool(
         connection.execute(
-            update(schedules).where(*unmoved, fireable()).values(last_due=due_time, next_due=following, **more)
+            update(schedules).where(schedules.c.name.in_(free)).values(last_due=due_time, next_due=following, **more)
         ).rowcount
     )

@@ -13,12 +13,15 @@ from structlog.testing import capture_logs
 
 import tests.contract.jobs  # noqa: F401 (declares the jobs that schedules name)
 from celadon import due, firing, schedules
+from celadon.errors import LedgerUnavailable
 from celadon.ledger import claims, moving
-from celadon.ledger.db import at, begin, clock, engine, reading
+from celadon.ledger.db import at, begin, clock, end_idle_transactions, engine, reading
 from celadon.ledger.tables import audit, jobs
 from celadon.ledger.tables import schedules as table
 from celadon.states import FINAL, State
-from tests.contract.given import a_claim, a_job_that_is, change, count, race, row
+from tests.contract.given import ON_POSTGRESQL, a_claim, a_job_that_is, change, count, race, row
+from tests.contract.pointed import pointed
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -529,3 +532,35 @@ def test_many_schedules_and_many_schedulers_make_each_due_time_one_job():
     for number, name in enumerate(names):
         once = number % 2 == 0 or number // 2 % 2 == 1
         assert len(fired(name)) == (1 if once else 3)
+
+
+# --- a scheduler that is frozen
+
+
+@ON_POSTGRESQL
+def test_a_schedule_that_a_frozen_scheduler_has_locked_holds_up_no_other():
+    for name in ("locked", "free"):
+        add(name)
+        missed(1, name)
+
+    with begin() as frozen:
+        frozen.execute(select(table.c.name).where(table.c.name == "locked").with_for_update())
+
+        assert fire() == 1
+        assert (len(fired("free")), len(fired("locked"))) == (1, 0)
+
+    assert fire() == 1
+    assert len(fired("locked")) == 1
+
+
+@ON_POSTGRESQL
+def test_what_a_frozen_scheduler_has_locked_is_free_again_after_a_while(ledger):
+    add()
+    missed(1)
+    with pointed(ledger_url=ledger):  # With connections of their own, as a Beat makes them.
+        end_idle_transactions(0.2)
+
+        with pytest.raises(LedgerUnavailable), begin() as frozen:
+            frozen.execute(select(table.c.name).where(table.c.name == "report").with_for_update())
+            assert eventually("it is fired by another", fire) == 1
+            clock(frozen)
