@@ -63,6 +63,12 @@ class Solos:
         """
         return self._begin(job_id, suspect=False)
 
+    def prepare(self) -> None:
+        """Have the launcher loaded by the time that it is needed."""
+        with self._lock:
+            if not drain.draining():
+                self._launched()
+
     def look(self) -> None:
         """Begin suspects that are queued, as many as may run now. The ledger says which: a message is only a hint."""
         if self.elsewhere is not None:

@@ -307,6 +307,16 @@ def test_two_poison_jobs_that_die_at_the_same_moment_are_no_excuse_for_each_othe
     assert [row(job_id).crashes for job_id in poisons.values()] == [1, 1]
 
 
+def test_a_worker_that_fell_silent_is_seen_before_its_leases_run_out():
+    claim = a_claim(lease_s=10)
+    assert not recovery.some_fell_silent(["default"], 10)
+
+    change(claim.job_id, lease_until=at(3))
+
+    assert recovery.some_fell_silent(["default"], 10)
+    assert not recovery.some_fell_silent(["data_sync"], 10)
+
+
 def test_suspects_are_taken_up_those_side_by_side_first_and_then_who_was_blamed_least():
     names = [a_job() for _ in range(4)]
     often, once, never, beside = names
