@@ -36,23 +36,30 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
 
 
 def _measure(figures: Figures, here: Deployment, kind: str, many: int) -> None:
+    times = run(here, many)
+    with here.engine.connect() as connection:
+        late = connection.execute(text("SELECT count(*) FROM attempts WHERE outcome = 'interrupted'")).scalar_one()
+    figures.add(f"starts_{kind}", len(times))
+    figures.add(f"not_run_once_{kind}", not_once(here.folder / "began", many), at_most=0)
+    figures.add(f"most_starts_in_a_second_{kind}", most_in_a_window(times), at_most=MOST)
+    figures.add(f"starts_per_s_{kind}", (len(times) - 1) / ((times[-1] - times[0]) / 1e9))
+    figures.add(f"begun_too_late_and_put_back_{kind}", late)
+
+
+def run(here: Deployment, many: int) -> list[int]:
+    """Submit so many jobs, start the workers and the schedulers, and wait for all; when each began, in ns, sorted."""
     submit_all(many)
     for number in range(WORKERS):
         words = ("worker", "default", "--concurrency", str(THREADS))
         here.start(*words, name=f"worker-{number}", LOG_LEVEL="WARNING")
     for number in range(2):
         here.start("beat", name=f"beat-{number}", LOG_LEVEL="WARNING")
-    began = wait_for_all(here.folder / "began", many)
-    times = sorted(when for when, _ in began)
-    seconds = (times[-1] - times[0]) / 1e9
-    with here.engine.connect() as connection:
-        late = connection.execute(text("SELECT count(*) FROM attempts WHERE outcome = 'interrupted'")).scalar_one()
-    runs = Counter(number for _, number in began)
-    figures.add(f"starts_{kind}", len(times))
-    figures.add(f"not_run_once_{kind}", sum(runs[number] != 1 for number in range(many)), at_most=0)
-    figures.add(f"most_starts_in_a_second_{kind}", most_in_a_window(times), at_most=MOST)
-    figures.add(f"starts_per_s_{kind}", len(times) / seconds)
-    figures.add(f"begun_too_late_and_put_back_{kind}", late)
+    file = here.folder / "began"
+    eventually(
+        f"{many} have begun", lambda: file.exists() and file.read_bytes().count(b"\n") >= many, within=20 + many / 100
+    )
+    time.sleep(1)  # Whoever begins twice does so now.
+    return sorted(when for when, _ in starts(file))
 
 
 def submit_all(many: int) -> None:
@@ -63,15 +70,15 @@ def submit_all(many: int) -> None:
             submit_many([Submission(name=JOB, payload={"number": n}, tenant=f"tenant-{n % TENANTS}") for n in numbers])
 
 
-def wait_for_all(file: Path, many: int) -> list[tuple[int, int]]:
-    """(time, number) of all starts, once as many have been written as there are jobs and no more come."""
-
-    def lines() -> int:
-        return file.read_bytes().count(b"\n") if file.exists() else 0
-
-    eventually(f"{many} have begun", lambda: lines() >= many, within=20 + many / 100)
-    time.sleep(1)  # Whoever began twice does so now.
+def starts(file: Path) -> list[tuple[int, int]]:
+    """(time, number) of all starts so far."""
     return [(int(when), int(number)) for when, number in map(str.split, file.read_text().splitlines())]
+
+
+def not_once(file: Path, many: int) -> int:
+    """How many jobs did not begin exactly once."""
+    runs = Counter(number for _, number in starts(file))
+    return sum(runs[number] != 1 for number in range(many))
 
 
 def most_in_a_window(times: Sequence[int]) -> int:
