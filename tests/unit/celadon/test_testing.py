@@ -14,7 +14,20 @@ from sqlalchemy import func, make_url, select, text
 from sqlalchemy.orm import Session
 
 import celeryconfig
-from celadon import Permanent, Receipt, State, Steps, Submission, cancel, find, job, outlook, submit, submit_many
+from celadon import (
+    Permanent,
+    Receipt,
+    State,
+    Steps,
+    Submission,
+    cancel,
+    find,
+    job,
+    outlook,
+    schedules,
+    submit,
+    submit_many,
+)
 from celadon.errors import CeladonError, InvalidPayload, UnknownJob
 from celadon.ledger import db, limits, session, switches
 from celadon.ledger.db import begin
@@ -381,6 +394,36 @@ def test_a_long_time_without_a_look_fires_the_latest_time_and_no_other(monkeypat
             [due] = connection.execute(select(jobs.c.due)).scalars()
 
     assert due + 10 * DAY + 3 * HOUR == SOON.replace(second=0, microsecond=0) + 9 * DAY
+
+
+@pytest.mark.parametrize("when", [{"every": 300}, {"crontab": "*/5 * * * *", "timezone": "Asia/Tokyo"}], ids=str)
+def test_schedules_that_are_made_turned_and_foreseen_in_a_test_go_by_its_clock(monkeypatch, when):
+    monkeypatch.setattr(celeryconfig, "beat_schedule", {})
+    with sandbox(schedules=True) as box:
+        box.advance(2 * DAY + timedelta(seconds=17))
+        schedules.add("tick", "sandboxed.tick", **when)
+        first = schedules.preview("tick", 1)[0]
+        box.advance(timedelta(minutes=5))
+        assert len(box.run_due()) == 1
+        assert schedules.find("tick").next_due in (first, first + timedelta(minutes=5)), "the ledger has grown older"
+
+        schedules.pause("tick")
+        box.advance(HOUR)
+        schedules.resume("tick")
+        assert box.run_due() == []
+        box.advance(timedelta(minutes=5))
+        assert len(box.run_due()) == 1
+
+
+def test_what_comes_once_comes_when_so_much_time_has_passed(monkeypatch):
+    monkeypatch.setattr(celeryconfig, "beat_schedule", {})
+    with sandbox(schedules=True) as box:
+        schedules.add("once", "sandboxed.tick", at=datetime.now(UTC) + HOUR)
+        box.advance(timedelta(minutes=59))
+        assert box.run_due() == []
+        box.advance(timedelta(minutes=2))
+        assert len(box.run_due()) == 1
+        assert schedules.find("once").status == "ended"
 
 
 def test_rows_of_one_schedule_do_not_meet_on_their_way(scheduled):
