@@ -132,9 +132,10 @@ def _released() -> str:
 
 def _claim_and_finish(job_id: str) -> float:
     """How long the claim takes, ms."""
+    from celadon.jobs import Claim
     from celadon.ledger import claims
 
-    found: list[claims.Claim | None] = []
+    found: list[Claim | None] = []
     took = milliseconds(lambda: found.append(claims.claim(job_id, worker="bench:1", engine="worker", lease_s=60)))
     assert found[0] is not None
     claims.finish(found[0], None)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+from sqlalchemy import event
 
 from celadon.ledger import claims, limits, moving, presence, recovery
-from celadon.ledger.db import at
+from celadon.ledger.db import at, engine
 from celadon.ledger.operating import cancel
 from celadon.ledger.presence import Worker
 from celadon.ledger.tables import starts
@@ -128,8 +132,7 @@ def test_all_rules_that_stand_before_a_job_hold():
 
 
 def worker(name: str, *queues: str) -> None:
-    facts = {"host": "host", "pid": 7, "lane": "default", "tasks": (NAME,), "concurrency": 50}
-    presence.appear(Worker(id=name, queues=queues, **facts))
+    presence.appear(Worker(id=name, host="host", pid=7, lane="default", queues=queues, tasks=(NAME,), concurrency=50))
 
 
 def test_each_worker_runs_so_many_and_no_more():
@@ -249,16 +252,12 @@ def test_a_retry_waits_for_a_place_when_it_is_due():
     assert states([first]) == ["waiting"]
 
 
-@pytest.mark.parametrize(
-    "leave",
-    [
-        cancel,
-        moving.park,
-        moving.hold,
-        lambda job_id: (change(job_id, expires_at=at(-1)), moving.expire()),
-    ],
-    ids=["cancelled", "parked", "held", "expired"],
-)
+def expire(job_id: str) -> None:
+    change(job_id, expires_at=at(-1))
+    moving.expire()
+
+
+@pytest.mark.parametrize("leave", [cancel, moving.park, moving.hold, expire])
 def test_a_place_is_free_again_when_its_job_leaves_without_having_run(leave):
     limit(concurrency=1)
     first, second = a_job(), a_job()
@@ -267,8 +266,7 @@ def test_a_place_is_free_again_when_its_job_leaves_without_having_run(leave):
     leave(first)
 
     assert row(first).reserved_at is None
-    change(first, expires_at=at(-1))
-    moving.expire()
+    expire(first)  # Who only went back to wait would be next again.
     assert let_go() == [second]
 
 
@@ -331,8 +329,30 @@ def test_starts_are_forgotten_when_no_window_looks_back_at_them():
     assert limits.forget_starts() == 2
 
 
-def test_a_job_that_nothing_limits_records_no_start():
-    claim = a_claim()
+def test_a_job_that_nothing_limits_costs_no_statement_more_and_records_no_start():
+    limit("queue", "data_sync", concurrency=1)
+    job_id = a_job()
+    with statements() as asked:
+        claim = a_claim(job_id)
+        end(claim)
 
+    verbs = [one.split(maxsplit=1)[0] for one in asked]
+    assert verbs == ["UPDATE", "UPDATE", "INSERT"]  # The claim, the departure, and the attempt as it was.
     assert (claim.frees, claim.begin_by) == (False, None)
     assert count(starts) == 0
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """The statements of the block, without the words that begin and end a transaction."""
+    asked: list[str] = []
+
+    def hear(_: object, __: object, statement: str, *___: object) -> None:
+        if not statement.startswith("BEGIN"):
+            asked.append(statement)
+
+    event.listen(engine(), "before_cursor_execute", hear)
+    try:
+        yield asked
+    finally:
+        event.remove(engine(), "before_cursor_execute", hear)

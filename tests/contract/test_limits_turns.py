@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import insert
 
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("ledger")
 
 def crowd(many: int, tenant: str | None, name: str = NAME) -> None:
     """So many waiting jobs of one tenant, at once."""
-    facts = {"name": name, "queue": "default", "state": State.WAITING, "payload": {}, "tenant": tenant}
+    facts: dict[str, Any] = {"name": name, "queue": "default", "state": State.WAITING, "payload": {}, "tenant": tenant}
     with begin() as connection:
         rows = [{"id": new_id(), "max_attempts": 5, **facts} for _ in range(many)]
         connection.execute(insert(jobs).values(created_at=at()), rows)
