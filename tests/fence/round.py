@@ -26,7 +26,7 @@ from tests.fence.world import World
 from tests.fence.zygote import Child
 
 # Jobs that have not come to rest by then are lost; a round takes about five seconds.
-SETTLE_S = 40.0
+SETTLE_S = 60.0
 LOOK_S = 0.02
 # A process stopped for so long is continued whatever became of its claim.
 GHOST_S = 4.0

@@ -211,7 +211,7 @@ def test_a_process_that_hangs_has_to_be_replaced_soon() -> None:
     hung: Event = {"event": "fault", "pid": 7, "at": 1.0, "edge": "default.poll", "action": "hang"}
     assert judge(_evidence([hung, {"event": "gone", "who": 7, "at": 5.0}], (), ())).clean
     assert objects(judge(_evidence([hung], (), ())), "stuck", "process 7 hung")
-    assert objects(judge(_evidence([hung, {"event": "gone", "who": 7, "at": 30.0}], (), ())), "stuck", "default.poll")
+    assert objects(judge(_evidence([hung, {"event": "gone", "who": 7, "at": 62.0}], (), ())), "stuck", "default.poll")
 
 
 def objects(verdict: Verdict, count: str, words: str) -> bool:

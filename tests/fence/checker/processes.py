@@ -6,8 +6,8 @@ from math import inf
 
 from tests.fence.checker.evidence import Evidence, Verdict
 
-# The settings of a run let a worker find it out within three seconds; the rest is room for a busy host.
-GONE_WITHIN_S = 15.0
+# The settings of a run let a worker find it out within three seconds. What is promised with any, on any host, is this.
+GONE_WITHIN_S = 60.0
 
 
 def processes(evidence: Evidence, verdict: Verdict) -> None:
