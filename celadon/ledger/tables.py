@@ -198,7 +198,7 @@ def in_state(*states: State) -> ColumnElement[bool]:
     A state that is given as a parameter leaves it to the planner whether to look at its value: a plan that PostgreSQL
     keeps for all values can't use an index over some.
     """
-    words = [literal_column(f"'{state}'") for state in states]
+    words: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
     return jobs.c.state == words[0] if len(words) == 1 else jobs.c.state.in_(words)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import select
 
@@ -40,10 +41,13 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
         before_mb = memory_mb(beat.pid)
         fill(here.engine, future, name=JOB, queue="scheduled", first_in_s=86_400, every_s=0.05)
         submitted = warm + submit_for(loaded_s, first=warm)
-        late_ms = [late for number, late in begun(here, submitted).items() if number >= warm]
+        found = [late for number, late in begun(here, submitted).items() if number >= warm]
+        queued_ms, late_ms = [late.queued_ms for late in found], [late.begun_ms for late in found]
         after_mb = memory_mb(beat.pid)
     figures.add("future_jobs", future)
     figures.add("due_jobs", len(late_ms))
+    figures.add("queued_late_ms_p50", p50(queued_ms))
+    figures.add("queued_late_ms_p99", p99(queued_ms))
     figures.add("late_ms_p50", p50(late_ms))
     figures.add("late_ms_p99", p99(late_ms), at_most=500)
     figures.add("late_ms_max", max(late_ms))
@@ -61,8 +65,13 @@ def submit_for(seconds: float, *, first: int) -> int:
     return count
 
 
-def begun(here: Deployment, submitted: int) -> dict[int, float]:
-    """How late each job began, in milliseconds, by its number; returns when all have begun."""
+class Late(NamedTuple):
+    queued_ms: float  # When the scheduler had promoted it.
+    begun_ms: float  # When a worker had taken it up: this is what is promised.
+
+
+def begun(here: Deployment, submitted: int) -> dict[int, Late]:
+    """How late each job was, by its number; returns when all have begun."""
     file = here.folder / "began"
 
     def lines() -> list[str]:
@@ -70,10 +79,14 @@ def begun(here: Deployment, submitted: int) -> dict[int, float]:
 
     eventually("all have begun", lambda: len(lines()) >= submitted, within=30)
     with reading() as connection:
-        rows = connection.execute(select(jobs.c.payload, jobs.c.run_at).where(jobs.c.name == JOB, jobs.c.epoch > 0))
-        due = {row.payload["number"]: row.run_at.timestamp() for row in rows}
-    times = ((int(number), float(began)) for number, began in map(str.split, lines()))
-    return {number: (began - due[number]) * 1000 for number, began in times}
+        columns = (jobs.c.payload, jobs.c.run_at, jobs.c.queued_at)
+        rows = connection.execute(select(*columns).where(jobs.c.name == JOB, jobs.c.epoch > 0)).all()
+    times = {int(number): float(at) for number, at in map(str.split, lines())}
+    late = {}
+    for row in rows:
+        number, due = row.payload["number"], row.run_at.timestamp()
+        late[number] = Late((row.queued_at.timestamp() - due) * 1000, (times[number] - due) * 1000)
+    return late
 
 
 def memory_mb(pid: int) -> float:
