@@ -63,25 +63,26 @@ def test_what_is_told_of_a_limit_can_be_set_as_it_is(program: Client) -> None:
     assert (again.status_code, again.json["rules"]) == (200, first["rules"])
 
 
-@pytest.mark.parametrize(
-    ("rules", "field", "told"),
-    [
-        ([{"concurrency": 0}], "rules.0.concurrency", "greater than or equal to 1"),
-        ([{"concurrency": 1}, {"starts": 5}], "rules.1", "starts and per_s belong together"),
-        ([{"starts": 5, "per_s": 1, "each": "worker"}], "rules.0", "limits concurrency only"),
-        ([{}], "rules.0", "a limit says concurrency"),
-        ([{"concurrency": 1, "each": "shop"}], "rules.0.each", "'all', 'tenant' or 'worker'"),
-        ([{"concurency": 1}], "rules.0.concurency", "not permitted"),
-        ([{"concurrency": True}], "rules.0.concurrency", "integer"),
-        ({"concurrency": 1}, "rules", "array"),
-        ([{"concurrency": 1}] * 21, "rules", "at most 20"),
-    ],
-)
-def test_a_limit_that_can_not_be_meant_is_refused_by_field(program: Client, rules: Any, field: str, told: str) -> None:
-    answer = put(program, "limits", "queue", "default", rules=rules)
+REFUSED: list[tuple[Any, str, str]] = [
+    ([{"concurrency": 0}], "rules.0.concurrency", "greater than or equal to 1"),
+    ([{"concurrency": 1}, {"starts": 5}], "rules.1", "starts and per_s belong together"),
+    ([{"starts": 5, "per_s": 1, "each": "worker"}], "rules.0", "limits concurrency only"),
+    ([{}], "rules.0", "a limit says concurrency"),
+    ([{"concurrency": 1, "each": "shop"}], "rules.0.each", "'all', 'tenant' or 'worker'"),
+    ([{"concurency": 1}], "rules.0.concurency", "not permitted"),
+    ([{"concurrency": True}], "rules.0.concurrency", "integer"),
+    ({"concurrency": 1}, "rules", "array"),
+    ([{"concurrency": 1}] * 21, "rules", "at most 20"),
+]
 
-    assert (answer.status_code, fields(answer)) == (422, [field])
-    assert told in answer.json["errors"][0]["message"]
+
+def test_a_limit_that_can_not_be_meant_is_refused_by_field(program: Client, subtests: pytest.Subtests) -> None:
+    for rules, field, told in REFUSED:
+        with subtests.test(rules=rules):
+            answer = put(program, "limits", "queue", "default", rules=rules)
+
+            assert (answer.status_code, fields(answer)) == (422, [field])
+            assert told in answer.json["errors"][0]["message"]
 
 
 # --- pauses
@@ -133,37 +134,39 @@ def test_an_end_that_can_not_be_meant_is_refused(program: Client, body: dict[str
 # --- names in addresses
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_name_may_hold_anything_percent_encoded(program: Client, name: str) -> None:
-    assert put(program, "pauses", "tenant", name).json["name"] == name
-    assert put(program, "limits", "tenant", name, rules=[{"concurrency": 1}]).json["name"] == name
-    assert listed(program, "pauses") == [("tenant", name)]
+def test_a_name_may_hold_anything_percent_encoded(program: Client, subtests: pytest.Subtests) -> None:
+    for name in NAMES:
+        with subtests.test(name=name):
+            assert put(program, "pauses", "tenant", name).json["name"] == name
+            assert put(program, "limits", "tenant", name, rules=[{"concurrency": 1}]).json["name"] == name
+            assert listed(program, "pauses") == [("tenant", name)]
 
-    assert delete(program, "pauses", "tenant", name).status_code == 200
-    assert delete(program, "limits", "tenant", name).status_code == 200
-    assert listed(program, "pauses") == []
+            assert delete(program, "pauses", "tenant", name).status_code == 200
+            assert delete(program, "limits", "tenant", name).status_code == 200
+            assert listed(program, "pauses") == []
 
 
 def test_a_slash_may_be_left_as_it_is(program: Client) -> None:
     assert program.put("/api/pauses/tenant/a/b", json={}).json["name"] == "a/b"
 
 
+MISSPELT = [
+    ("queue", "nope", "No lane works the queue 'nope'; there are: data_sync, default, scheduled"),
+    ("job", "orders.proces", "did you mean 'orders.process'?"),
+    ("worker", "x", "not found"),
+    ("tenant", "\x00", "not found"),
+    ("tenant", "x" * 201, "not found"),
+]
+
+
 @pytest.mark.parametrize("what", ["limits", "pauses"])
-@pytest.mark.parametrize(
-    ("whose", "name", "told"),
-    [
-        ("queue", "nope", "No lane works the queue 'nope'; there are: data_sync, default, scheduled"),
-        ("job", "orders.proces", "did you mean 'orders.process'?"),
-        ("worker", "x", "not found"),
-        ("tenant", "\x00", "not found"),
-        ("tenant", "x" * 201, "not found"),
-    ],
-)
-def test_a_misspelt_name_is_not_found(program: Client, what: str, whose: str, name: str, told: str) -> None:
+def test_a_misspelt_name_is_not_found(program: Client, what: str, subtests: pytest.Subtests) -> None:
     body = {"rules": [{"concurrency": 1}]} if what == "limits" else {}
-    for answer in (put(program, what, whose, name, **body), delete(program, what, whose, name)):
-        assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
-        assert told in answer.json["detail"]
+    for whose, name, told in MISSPELT:
+        with subtests.test(whose=whose, name=name):
+            for answer in (put(program, what, whose, name, **body), delete(program, what, whose, name)):
+                assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
+                assert told in answer.json["detail"]
 
 
 def test_a_queue_that_is_gone_can_still_be_resumed(program: Client) -> None:

@@ -175,7 +175,7 @@ def test_the_document_is_true(case: Any, world: World) -> None:
 
 
 @schema.include(path_regex=STEERING).parametrize()
-@as_hard(8)
+@as_hard(4)
 def test_the_document_is_true_of_schedules_limits_and_pauses(case: Any, world: World) -> None:
     ask(case, world)
 

@@ -104,37 +104,36 @@ def test_a_preview_tells_each_time_by_both_clocks(program: Client) -> None:
     assert fields(program.get(at("nightly", "/preview?count=101"))) == ["count"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "field", "told"),
-    [
-        ({"crontab": "61 2 * * *"}, "crontab", "0-59"),
-        ({"crontab": "0 2 * *"}, "crontab", "five are wanted"),
-        ({"crontab": "0 2 * * *", "timezone": "Europe/Berln"}, "timezone", "did you mean 'Europe/Berlin'?"),
-        ({"crontab": None, "every_s": 0.5}, "every_s", "greater than or equal to 1"),
-        ({"crontab": None, "every_s": 60, "timezone": "Europe/Berlin"}, "timezone", "is for a crontab"),
-        ({"crontab": None, "at": "2020-01-01T00:00:00Z"}, "at", "no due time is left"),
-        ({"crontab": None, "at": "tomorrow"}, "at", "a time with its zone"),
-        ({"job": "orders.proces"}, "job", "did you mean 'orders.process'?"),
-        ({"queue": "nope"}, "queue", "No lane works the queue 'nope'"),
-        ({"payload": {"order": 1}}, "payload.order_id", "Field required"),
-        ({"missed": "some"}, "missed", "'skip', 'latest' or 'all'"),
-        ({"missed": "all", "overlap": "skip"}, "overlap", "missed='all'"),
-        ({"missed_max": 0}, "missed_max", "greater than or equal to 1"),
-        ({"jitter_s": -1}, "jitter_s", "greater than or equal to 0"),
-        ({"name": "x" * 201}, "name", "at most 200"),
-        ({"name": "x/pause"}, "name", "what addresses end with can't end a name: /pause, /resume, /run-now, /preview"),
-        ({"cron": "0 2 * * *"}, "cron", "not permitted"),
-    ],
-)
-def test_a_schedule_that_can_not_be_kept_is_refused_by_field(
-    program: Client, changes: dict[str, Any], field: str, told: str
-) -> None:
-    answer = program.post("/api/schedules", json={**NIGHTLY, **changes})
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"crontab": "61 2 * * *"}, "crontab", "0-59"),
+    ({"crontab": "0 2 * *"}, "crontab", "five are wanted"),
+    ({"crontab": "0 2 * * *", "timezone": "Europe/Berln"}, "timezone", "did you mean 'Europe/Berlin'?"),
+    ({"crontab": None, "every_s": 0.5}, "every_s", "greater than or equal to 1"),
+    ({"crontab": None, "every_s": 60, "timezone": "Europe/Berlin"}, "timezone", "is for a crontab"),
+    ({"crontab": None, "at": "2020-01-01T00:00:00Z"}, "at", "no due time is left"),
+    ({"crontab": None, "at": "tomorrow"}, "at", "a time with its zone"),
+    ({"job": "orders.proces"}, "job", "did you mean 'orders.process'?"),
+    ({"queue": "nope"}, "queue", "No lane works the queue 'nope'"),
+    ({"payload": {"order": 1}}, "payload.order_id", "Field required"),
+    ({"missed": "some"}, "missed", "'skip', 'latest' or 'all'"),
+    ({"missed": "all", "overlap": "skip"}, "overlap", "missed='all'"),
+    ({"missed_max": 0}, "missed_max", "greater than or equal to 1"),
+    ({"jitter_s": -1}, "jitter_s", "greater than or equal to 0"),
+    ({"name": "x" * 201}, "name", "at most 200"),
+    ({"name": "x/pause"}, "name", "what addresses end with can't end a name: /pause, /resume, /run-now, /preview"),
+    ({"cron": "0 2 * * *"}, "cron", "not permitted"),
+]
 
-    assert answer.status_code == 422
-    assert fields(answer)[0] == field
-    assert told in answer.json["errors"][0]["message"]
-    assert program.get(at("nightly")).status_code == 404
+
+def test_a_schedule_that_can_not_be_kept_is_refused_by_field(program: Client, subtests: pytest.Subtests) -> None:
+    for changes, field, told in REFUSED:
+        with subtests.test(changes=changes):
+            answer = program.post("/api/schedules", json={**NIGHTLY, **changes})
+
+            assert answer.status_code == 422
+            assert fields(answer)[0] == field
+            assert told in answer.json["errors"][0]["message"]
+    assert program.get("/api/schedules").json == {"schedules": []}
 
 
 @pytest.mark.parametrize("changes", [{"crontab": None}, {"every_s": 60}])
@@ -165,32 +164,32 @@ def test_what_the_configuration_names_is_changed_there(program: Client) -> None:
     assert program.post(at(ours["name"], "/pause"), json={}).json["status"] == "paused"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_name_may_hold_anything_percent_encoded(program: Client, name: str) -> None:
-    location = added(program, name=name).headers["Location"]
+def test_a_name_may_hold_anything_percent_encoded(program: Client, subtests: pytest.Subtests) -> None:
+    for name in NAMES:
+        with subtests.test(name=name):
+            location = added(program, name=name).headers["Location"]
 
-    assert program.get(location).json["name"] == name
-    assert program.patch(location, json={"jitter_s": 1}).json["name"] == name
-    assert program.post(f"{location}/pause", json={}).json["status"] == "paused"
-    assert program.post(f"{location}/resume").json["name"] == name
-    assert len(program.get(f"{location}/preview").json["due"]) == 10
-    assert program.delete(location).json["name"] == name
+            assert program.get(location).json["name"] == name
+            assert program.patch(location, json={"jitter_s": 1}).json["name"] == name
+            assert program.post(f"{location}/pause", json={}).json["status"] == "paused"
+            assert program.post(f"{location}/resume").json["name"] == name
+            assert len(program.get(f"{location}/preview").json["due"]) == 10
+            assert program.delete(location).json["name"] == name
 
 
-@pytest.mark.parametrize("name", ["nobody", "a/b", "\x00", "x" * 201])
-def test_there_is_nothing_to_do_to_an_unknown_schedule(program: Client, name: str) -> None:
-    answers = [
-        program.get(at(name)),
-        program.patch(at(name), json={}),
-        program.delete(at(name)),
-        program.post(at(name, "/pause"), json={}),
-        program.post(at(name, "/resume")),
-        program.post(at(name, "/run-now")),
-        program.get(at(name, "/preview")),
-    ]
-
-    for answer in answers:
-        assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
+def test_there_is_nothing_to_do_to_an_unknown_schedule(program: Client) -> None:
+    for name in ("nobody", "a/b", "\x00", "x" * 201):
+        answers = [
+            program.get(at(name)),
+            program.patch(at(name), json={}),
+            program.delete(at(name)),
+            program.post(at(name, "/pause"), json={}),
+            program.post(at(name, "/resume")),
+            program.post(at(name, "/run-now")),
+            program.get(at(name, "/preview")),
+        ]
+        for answer in answers:
+            assert (answer.status_code, answer.content_type) == (404, "application/problem+json"), name
 
 
 def test_what_was_done_is_written_down_with_the_key_that_did_it(program: Client) -> None:
