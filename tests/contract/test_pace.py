@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, text
 
 from benchmarks.filling import fill
-from celadon.ledger import ahead, moving, recovery, retention, sending
+from celadon.ledger import ahead, limits, moving, recovery, retention, schedules, sending
 from celadon.ledger.db import begin, engine
 from tests.contract.given import NAME
 
@@ -51,7 +51,12 @@ def take_overdue() -> object:
     [
         ahead.look,
         moving.promote,
+        moving.release,
+        moving.hold_unplaced,
         moving.expire,
+        limits.somebody_waits,
+        limits.forget_starts,
+        schedules.due_now,
         recovery.reap,
         sending.take_unsent,
         sending.overdue_queues,
