@@ -20,7 +20,19 @@ from celadon.ledger.writing import upsert
 from celadon.limits import Kind, Limit, declared, generation, parsed
 from celadon.states import State
 
-__all__ = ["Gate", "Use", "every", "find", "forget_starts", "release", "reset", "set_limits", "somebody_waits", "sync"]
+__all__ = [
+    "Gate",
+    "Use",
+    "every",
+    "find",
+    "forget_starts",
+    "lines",
+    "release",
+    "reset",
+    "set_limits",
+    "somebody_waits",
+    "sync",
+]
 
 WAITING_MOST = 10_000
 KEYS_MOST = 100  # Tenants that a rule is told for: those that use it most.
@@ -150,6 +162,13 @@ def every() -> list[Gate]:
         rows.pausing(),
     )
     return _gates(turned)
+
+
+def lines() -> dict[tuple[str, str], int]:
+    """How many wait at each queue and name that is limited or paused, counted no further than WAITING_MOST."""
+    with reading() as connection:
+        gates = [gate for gate in rows.standing(connection) if gate.kind != "tenant"]
+        return {gate.id: _waiting(connection, gate.kind, gate.name) for gate in gates}
 
 
 def find(kind: Kind, name: str) -> Gate:

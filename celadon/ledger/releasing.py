@@ -3,7 +3,7 @@
 One release at a time, over all hosts: it counts what is used and keeps places for those it lets go, in one transaction
 under a lock. A place is kept until the job is claimed, and then its start counts in the window. So at each release the
 starts of the window and the places kept are together no more than the limit, and nothing has to be locked at a claim.
-docs/decisions/0016-places-are-kept.md says why that is exact.
+docs/decisions/0018-limits-keep-places.md says why that is exact.
 """
 
 from __future__ import annotations

@@ -82,6 +82,14 @@ QUEUE_OLDEST_AGE_SECONDS = Reading(
     ),
     labels=("queue",),
 )
+GATE_WAITING = Reading(
+    name="celadon_gate_waiting",
+    meaning=(
+        "Jobs that wait at a queue or a job's name that is limited or paused, exact up to 10,000. Those that wait for "
+        "a tenant's limit or pause are not told: tenants are nobody's to count. Every scheduler tells it: use max."
+    ),
+    labels=("kind", "name"),
+)
 BUILD_INFO = Reading(
     name="celadon_build_info",
     meaning="Always 1; the labels name the version and the kind of process: web, worker or beat.",

@@ -14,10 +14,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from celadon import logs, queues
-from celadon.ledger import counting
+from celadon.ledger import counting, limits
 from celadon.ledger.counting import Counts
 from celadon.metrics import seats
-from celadon.metrics.declared import BUILD_INFO, JOBS, QUEUE_JOBS, QUEUE_OLDEST_AGE_SECONDS
+from celadon.metrics.declared import BUILD_INFO, GATE_WAITING, JOBS, QUEUE_JOBS, QUEUE_OLDEST_AGE_SECONDS
 from celadon.metrics.kinds import Reading
 
 log = logs.get("celadon.metrics")
@@ -64,11 +64,11 @@ class Ledger(Collector):
     """The ledger's counts, as the scheduler last took them."""
 
     def __init__(self) -> None:
-        self._taken: tuple[float, Counts] | None = None
+        self._taken: tuple[float, Counts, Mapping[tuple[str, str], int]] | None = None
 
     def take(self) -> int:
         """Count anew. Raises LedgerUnavailable."""
-        self._taken = (time.monotonic(), counting.count(queues.names()))
+        self._taken = (time.monotonic(), counting.count(queues.names()), limits.lines())
         return 0
 
     def collect(self) -> Iterable[Metric]:
@@ -78,6 +78,7 @@ class Ledger(Collector):
         states, counted = taken[1].states, taken[1].queues
         yield _family(JOBS, {(state,): number for state, number in states.items()})
         yield _family(QUEUE_JOBS, {(name,): found.jobs for name, found in counted.items()})
+        yield _family(GATE_WAITING, taken[2])
         yield _family(QUEUE_OLDEST_AGE_SECONDS, {(name,): found.oldest_s for name, found in counted.items()})
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from celadon import queues
+from celadon.ledger import limits, switches
 from celadon.ledger.db import at
+from celadon.limits import Limit
 from celadon.metrics import readings
 from celadon.metrics.readings import Ledger
 from celadon.states import State
@@ -37,6 +39,20 @@ def test_the_ledgers_counts_are_told_as_they_were_taken() -> None:
     assert queued == {"default": 1, "data_sync": 2, "scheduled": 0}
     assert 90 <= counted["celadon_queue_oldest_age_seconds", "data_sync"] < 95
     assert counted["celadon_queue_oldest_age_seconds", "scheduled"] == 0
+
+
+def test_who_waits_at_a_limit_or_a_pause_is_told_by_gate_but_not_by_tenant() -> None:
+    limits.set_limits("queue", "data_sync", [Limit(concurrency=1)], actor="test")
+    switches.pause("job", "contract.job", actor="test")
+    switches.pause("tenant", "acme", actor="test")
+    a_job(queue="data_sync", tenant="acme")
+    a_job()
+    ledger = Ledger()
+
+    ledger.take()
+
+    waiting = {name[1:]: number for name, number in told(ledger).items() if name[0] == "celadon_gate_waiting"}
+    assert waiting == {("queue", "data_sync"): 1, ("job", "contract.job"): 2}
 
 
 def test_counts_that_are_old_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
