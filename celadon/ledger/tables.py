@@ -65,7 +65,7 @@ jobs = Table(
     # --- attempts
     Column("attempt", Integer, nullable=False, server_default="0"),  # Tries that failed and burnt a retry.
     Column("max_attempts", Integer, nullable=False),
-    Column("crashes", Integer, nullable=False, server_default="0"),  # Crashes while alone in its process.
+    Column("crashes", Integer, nullable=False, server_default="0"),  # Deaths that it alone can have caused.
     Column("quarantine", Boolean, nullable=False, server_default=text("false")),  # Runs alone next time.
     Column("exclusive", Boolean, nullable=False, server_default=text("false")),  # And is then its worker's one suspect.
     Column("replays", Integer, nullable=False, server_default="0"),

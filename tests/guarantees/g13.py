@@ -44,7 +44,8 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     if long and can_be_bounded():
         with bounded("celadon-g13", CONTAINER_BYTES) as cgroup, fleet(folder / "oom", "postgresql", **QUICK) as here:
             here.work("default", inside=cgroup)
-            innocent = {f"{n}": here.submit("proof.run", f"{n}", "default", seconds=2) for n in range(50)}
+            # Together in one process the innocent have room; each in a process of its own they have not.
+            innocent = {f"{n}": here.submit("proof.run", f"{n}", "default", seconds=2, ballast_mb=5) for n in range(50)}
             poison = {f"p{n}": here.submit("proof.swells", f"p{n}", "default") for n in range(2)}
             _judge(figures, here, innocent, poison, "_in_a_container", within=900)
 

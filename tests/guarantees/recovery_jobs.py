@@ -34,14 +34,16 @@ def leave(session: Session, name: str) -> None:
 
 
 @job("proof.run", queue="default", keep=KEPT)
-def run(name: str, seconds: float, steps: Steps, gate: str | None = None) -> None:
-    """Take so long, or until the gate is open."""
+def run(name: str, seconds: float, steps: Steps, gate: str | None = None, ballast_mb: int = 0) -> None:
+    """Take so long, or until the gate is open, and so much memory."""
     begin(name)
+    ballast = os.urandom(1 << 20) * ballast_mb
     until = time.monotonic() + PATIENCE_S
     while gate and not (FOLDER / gate).exists() and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(seconds)
     steps.run("done", leave, name)
+    del ballast
 
 
 @job("proof.dies", queue="default", backoff=timedelta(0))
