@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from celadon import admission, broker, fallback, registry, telemetry
@@ -78,6 +79,7 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
         _tell(submissions, [away] * len(submissions))
         raise
     unsent: dict[int, _Prepared] = {}
+    why_waiting = cache(admission.why_waiting)  # Many wait for the same.
     let_in = _let_in([jobs[index].new for index, outcome in stored.items() if _waits(outcome)])
     for index, outcome in stored.items():
         job = jobs[index]
@@ -86,7 +88,7 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
         elif not outcome[2]:
             job.receipt.job_id = outcome[0]
             job.receipt.settle(Submitted.DUPLICATE, reason=used(job.new, outcome[1]))
-        elif not at_rest(job.new, State.QUEUED if job.new.id in let_in else outcome[1], job.receipt):
+        elif not at_rest(job.new, State.QUEUED if job.new.id in let_in else outcome[1], job.receipt, why_waiting):
             unsent[index] = job
     refused = _deliver(unsent, began)
     for index, result in enumerate(results):

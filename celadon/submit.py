@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -128,12 +128,17 @@ def admitted(new: NewJob, state: State) -> State:
     return State.QUEUED if state == State.WAITING and admission.let_in([new]) else state
 
 
-def at_rest(new: NewJob, state: State, receipt: Receipt) -> bool:
+def at_rest(
+    new: NewJob,
+    state: State,
+    receipt: Receipt,
+    why_waiting: Callable[[str, str, str | None], str] = admission.why_waiting,
+) -> bool:
     """Whether nobody has to be told of the job now; its receipt then says why."""
     if state == State.SCHEDULED:
         receipt.settle(Submitted.SCHEDULED, reason=f"due later, on queue {new.queue!r}")
     elif state == State.WAITING:
-        receipt.settle(Submitted.WAITING, reason=admission.why_waiting(new.queue, new.name, new.tenant))
+        receipt.settle(Submitted.WAITING, reason=why_waiting(new.queue, new.name, new.tenant))
     return state in (State.SCHEDULED, State.WAITING)
 
 
