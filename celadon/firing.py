@@ -25,6 +25,7 @@ from celadon.states import FINAL, State
 log = logs.get("celadon.scheduler")
 
 MISSED_AFTER_S = 60.0  # A due time that passed longer ago is missed: under `skip` it is left out.
+AT_ONCE = 10  # Due times of one schedule that a look fires: nobody else's are to wait until hundreds are made up for.
 TELL_EVERY_S = 60.0  # How often it is logged that a schedule can't be fired, instead of at each tick.
 
 _told: dict[str, float] = {}  # Schedules that can't be fired, and when to say so again.
@@ -82,14 +83,16 @@ def _fire(row: Any) -> int:
         return 0
     seen_due: datetime | None = row.next_due
     fired = 0
-    for number, due_time in enumerate(come, 1):
+    for number, due_time in enumerate(come[:AT_ONCE], 1):
         new = _job(row, due_time)
         following = come[number] if number < len(come) else _following(row, due_time)
         try:
             if not schedules.fire(row, seen_due, due_time, following, new):
                 break
         except IntegrityError:
-            # It was fired before the schedule was made anew, or before the database's clock was set back.
+            if not schedules.has_fired(row.name, due_time):
+                raise
+            # Before the schedule was made anew, or before the database's clock was set back.
             log.warning("schedule.fired_before", schedule=row.name, due=_text(due_time))
             schedules.leave_out(row, seen_due, due_time, following)
             break

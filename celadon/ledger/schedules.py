@@ -175,6 +175,13 @@ def fire(row: Any, seen_due: datetime | None, due_time: datetime, following: dat
     return moved
 
 
+def has_fired(name: str, due_time: datetime) -> bool:
+    """Whether there is a job of that due time."""
+    with reading() as connection:
+        job = select(jobs.c.id).where(jobs.c.schedule == name, jobs.c.due == due_time)
+        return connection.execute(job).first() is not None
+
+
 def leave_out(row: Any, seen_due: datetime | None, up_to: datetime, following: datetime | None) -> bool:
     """Move the schedule on without a job; False as with `fire`."""
     with begin() as connection:

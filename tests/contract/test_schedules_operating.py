@@ -32,6 +32,8 @@ from tests.contract.given import a_claim, a_job, count, race, row
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
+# What is refused before any database is asked is refused on both.
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 FAR = datetime(2199, 1, 1, tzinfo=UTC)
 WORD = {"word": "w"}
 
@@ -129,6 +131,7 @@ REFUSED: list[tuple[dict[str, Any], type[CeladonError], str]] = [
 ]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("facts", "error", "told"), REFUSED, ids=[told for _, _, told in REFUSED])
 def test_what_can_not_be_kept_is_refused_and_nothing_is_written(facts, error, told):
     with pytest.raises(error, match=told):

@@ -35,7 +35,7 @@ from tests.servers.process import kill_group
 
 CONFIG = "tests.guarantees.g10_config"
 PLACES = ("killed", "stopped", "calm")
-QUICK = {"PRESENCE_S": "1.5", "LEASE_S": "1.5", "RENEW_S": "0.5"}  # So that two seconds are longer than a presence.
+QUICK = {"PRESENCE_S": "1.2", "LEASE_S": "1.2", "RENEW_S": "0.4"}  # A stop of 1.6 s is longer than a presence.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Form:
 
 
 LONG = Form(rounds=6, stopped_s=20, kill_every_s=6, roll_in=3, outage_s=None)
-SHORT = Form(rounds=1, stopped_s=2, kill_every_s=1, roll_in=0, outage_s=2, env=QUICK)
+SHORT = Form(rounds=1, stopped_s=1.6, kill_every_s=0.8, roll_in=0, outage_s=1, env=QUICK)
 
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:

@@ -22,6 +22,10 @@ BEFORE = timedelta(minutes=1)  # The Beats were there for a while when the run b
 # What came due so shortly before the last scheduler was killed, or before the schedule was removed, may not have been
 # fired by then. (A tick takes 0.25 s, and the machine may be busy.)
 JUST_DUE = timedelta(seconds=2)
+# A look fires up to ten due times of each schedule that is due; it may be so old when it comes to the last of them.
+LOOK = timedelta(seconds=3)
+# Starting a Beat, and its first look.
+STARTING = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +82,16 @@ def check(figures: Figures, prefix: str, rows: Sequence[Made], run: Run) -> None
         must = set[datetime]().union(*(span.must() for span in stood))
         may = set[datetime]().union(*(span.may() for span in stood))
         allowed = _left_out_by_policy(name, stood[-1].rule, fired, must, run)
-        missed += len(must - fired.keys() - allowed)
-        foreign += len(fired.keys() - may) + len(fired.keys() & allowed)  # Under `skip`, too late is not due.
+        without = must - fired.keys() - allowed
+        not_due = (fired.keys() - may) | (fired.keys() & allowed)  # Under `skip`, too late is not due.
+        for moment in sorted(without | not_due):
+            print(f"{name}: {moment} {'was not due' if moment in not_due else 'has no job'}")
+        missed += len(without)
+        foreign += len(not_due)
         left_out += len(allowed)
     doubles = sum(times - 1 for times in Counter((row.schedule, row.due) for row in rows).values())
     began, ended = run.outage
-    late = [(row.created_at - row.due) / SECOND for row in rows if not began - JUST_DUE < row.due < ended + 5 * SECOND]
+    late = [(row.created_at - row.due) / SECOND for row in rows if not began - JUST_DUE < row.due < ended + STARTING]
     figures.add(f"{prefix}schedules", len(spans))
     figures.add(f"{prefix}seconds", (run.end - run.begin) / SECOND)
     figures.add(f"{prefix}fired", len(rows), at_least=1)
@@ -130,7 +138,7 @@ def _left_out_by_policy(
     if policy == "skip":
         return {moment for moment in must if began < moment and ended - moment > timedelta(minutes=1)}
     made_up = [moment for moment, created in fired.items() if moment > began - JUST_DUE and created > ended]
-    if not made_up or _came_before(rule, fired[min(made_up)] - SECOND, min(made_up)):
+    if not made_up or _came_before(rule, fired[min(made_up)] - LOOK, min(made_up)):
         return set()  # What was made up for was not the latest.
     return {moment for moment in must if began - JUST_DUE < moment < min(made_up)} - fired.keys()
 
