@@ -164,7 +164,7 @@ def every() -> list[Gate]:
     return _gates(turned)
 
 
-def lines() -> dict[tuple[str, str], int]:
+def lines() -> dict[tuple[str, ...], int]:
     """How many wait at each queue and name that is limited or paused, counted no further than WAITING_MOST."""
     with reading() as connection:
         gates = [gate for gate in rows.standing(connection) if gate.kind != "tenant"]

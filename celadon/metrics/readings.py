@@ -64,7 +64,7 @@ class Ledger(Collector):
     """The ledger's counts, as the scheduler last took them."""
 
     def __init__(self) -> None:
-        self._taken: tuple[float, Counts, Mapping[tuple[str, str], int]] | None = None
+        self._taken: tuple[float, Counts, Mapping[tuple[str, ...], int]] | None = None
 
     def take(self) -> int:
         """Count anew. Raises LedgerUnavailable."""
