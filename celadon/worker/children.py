@@ -30,6 +30,9 @@ from celadon.worker.solo import solos
 log = logs.get("celadon.worker.children")
 
 
+COLLECT_S = 0.3  # A killed child is gone at once, unless the kernel itself holds it.
+
+
 class Reporter(Keeper):
     """A child's keeper: it tells the parent instead of renewing by itself."""
 
@@ -134,9 +137,9 @@ class Children:
         for pid in list(self._pids):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for pid in list(self._pids):
-            with suppress(ChildProcessError):  # Celery's pool has collected it.
-                os.waitpid(pid, 0)
+        until = time.monotonic() + COLLECT_S
+        while time.monotonic() < until and any(ended(pid) is None for pid in list(self._pids)):
+            time.sleep(0.01)
 
 
 @dataclass(frozen=True, slots=True)

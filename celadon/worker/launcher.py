@@ -29,6 +29,7 @@ from celadon.worker import post as posts
 log = logs.get("celadon.worker.solo")
 
 GIVE_BACK_S = 3.0  # Of the grace: a second more than the worker itself keeps, so that it sees how they ended.
+PARTING_S = 1.0
 
 
 class Launcher:
@@ -115,8 +116,13 @@ def _stopping() -> None:
 
 
 def _give_back() -> None:
-    with suppress(LedgerUnavailable):
-        claims.give_back_all([run.claim for run in keeper.keeper().running()])
+    def give_back() -> None:
+        with suppress(LedgerUnavailable):
+            claims.give_back_all([run.claim for run in keeper.keeper().running()])
+
+    parting = threading.Thread(target=give_back, daemon=True)
+    parting.start()
+    parting.join(PARTING_S)  # A ledger that hangs gets the job by its lease.
     os._exit(0)
 
 

@@ -12,16 +12,17 @@ from tests.eventually import eventually
 from tests.ledgers import Ledgers
 from tests.live.nodes import Workers
 from tests.live.platform import CONFIG, Platform
-from tests.servers import RedisServer
+from tests.servers import PostgresServer, RedisServer
 
 GRACE_S = 6
-LOAD = 40  # Jobs of each lane, more than it gets through until it is stopped.
+LOAD = 16  # Jobs of each lane, more than it gets through until it is stopped.
 LANES = {"default": ("recovery.lasting", "live.stepped"), "data_sync": ("recovery.sync.lasting", "live.sync.stepped")}
 
 
 @pytest.fixture
 def deployment(tmp_path: Path, ledgers: Ledgers, own_redis: RedisServer) -> Iterator[Platform]:
-    more = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig"}
+    # With a long lease: whatever runs again soon was not left to it.
+    more = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig", "LEASE_S": "60", "RENEW_S": "5"}
     made = Platform(tmp_path / "live", own_redis, ledgers.fresh("sqlite", CONFIG), more)
     made.beat()
     yield made
@@ -71,3 +72,34 @@ def test_a_loaded_worker_ends_within_its_grace_and_the_next_has_its_jobs_at_once
     for lane in LANES:
         deployment.until(held[lane], "succeeded")
         assert deployment.effects(f"held-{lane}") == ["first", "second"]
+
+
+@pytest.fixture
+def on_postgres(tmp_path: Path, own_redis: RedisServer, own_postgres: PostgresServer) -> Iterator[Platform]:
+    ledgers = Ledgers(tmp_path, lambda: own_postgres)
+    more = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig"}
+    made = Platform(tmp_path / "live", own_redis, ledgers.fresh("postgresql", CONFIG), more)
+    yield made
+    own_postgres.thaw()
+    made.stop()
+
+
+def test_a_database_and_a_broker_that_hang_keep_no_worker_beyond_its_grace(
+    on_postgres: Platform, own_redis: RedisServer, own_postgres: PostgresServer
+) -> None:
+    call = on_postgres.caller()
+    workers = {lane: on_postgres.worker(lane, "--grace", "5", "--concurrency", "2") for lane in LANES}
+    Workers(*workers.values()).start()
+    for lane, (_, stepped) in LANES.items():
+        call.submit(stepped, f"held-{lane}")
+        on_postgres.reached(f"held-{lane}")
+
+    own_postgres.freeze()
+    own_redis.freeze()
+    began = time.monotonic()
+    for worker in workers.values():
+        worker.kill("SIGTERM")
+
+    for lane, worker in workers.items():
+        eventually(f"{lane} has ended", lambda worker=worker: worker.container.status == "exited", within=5)
+    assert time.monotonic() - began < 5
