@@ -53,7 +53,7 @@ class Finished:
 
 def total(rounds: Iterable[dict[str, float]]) -> dict[str, float]:
     """The sums over rounds, with every count and kind of fault in it, also those that never happened."""
-    sums: Counter[str] = Counter(dict.fromkeys((*COUNTS, *(f"faults_{kind}" for kind in KINDS)), 0))
+    sums: Counter[str] = Counter(dict.fromkeys((*COUNTS, *(f"faults_{kind}" for kind in KINDS), "seconds"), 0))
     for figures in rounds:
         sums["rounds"] += 1
         sums.update(figures)

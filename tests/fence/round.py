@@ -47,6 +47,10 @@ class Played:
     events: list[Event] = field(default_factory=list)
 
 
+class ShownLittle(RuntimeError):
+    """Not all was submitted, or less than three quarters of it was accepted: the host was too busy for a round."""
+
+
 class Round:
     """Plays one plan in a world.
 
@@ -82,12 +86,12 @@ class Round:
         """A round in which little was submitted has shown little.
 
         Raises:
-            RuntimeError: not all was submitted, or less than three quarters of it was accepted.
+            ShownLittle: not all was submitted, or less than three quarters of it was accepted.
         """
         planned = sum(map(len, self.plan.shares))
         told = verdict.acknowledged + verdict.refused
         if verdict.submissions != planned or told < planned * 3 / 4 or verdict.due_times < len(SCHEDULES):
-            raise RuntimeError(
+            raise ShownLittle(
                 f"round {self.plan.seed}: of {planned} submissions {verdict.submissions} were made, {told} answered, "
                 f"and {verdict.due_times} due times came; see the logs in {self.world.folder}"
             )
@@ -170,7 +174,10 @@ class Round:
                     self.world.faults.awake(pid)
                 continue
             with self.world.engine.connect() as connection:
-                row = connection.execute(told.where(tables.jobs.c.id == word["job_id"])).one()
+                row = connection.execute(told.where(tables.jobs.c.id == word["job_id"])).one_or_none()
+            if row is None:  # A job of the last round, which had been given up.
+                self.world.faults.awake(pid)
+                continue
             lost = row.epoch > word["epoch"]
             # By the id's hash, not by chance: a parent and its child wake at the same event.
             patient = word["rival"] and zlib.crc32(word["job_id"].encode()) % 2
