@@ -60,7 +60,7 @@ guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3 … G1
 	@.ci/servers
 	@$(PY) -m tests.guarantees $*
 
-bench-%: .venv/.ready-test ## ours beside plain Celery in one run; NAME: submit, outage, memory, throughput, promotion
+bench-%: .venv/.ready-test ## ours beside plain Celery in one run; NAME: submit, outage, memory, throughput, promotion, limits
 	@.ci/servers
 	@$(PY) -m benchmarks.$*
 

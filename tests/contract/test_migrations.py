@@ -53,6 +53,7 @@ def ours(name: str | None, kind: str, _: object) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 def test_the_migrations_make_the_tables_of_the_code(ledger: str):
     with db.engine().connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": ours})
