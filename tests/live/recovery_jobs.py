@@ -34,6 +34,19 @@ def sync_lasting(name: str, seconds: float, steps: Steps) -> int:
     return last(name, seconds, steps)
 
 
+@job("recovery.whole", **SOON)
+def whole(name: str, seconds: float) -> None:
+    """Has no step at which it could stop."""
+    GATES.reach(name)
+    time.sleep(seconds)
+
+
+@job("recovery.sync.whole", queue="data_sync", **SOON)
+def sync_whole(name: str, seconds: float) -> None:
+    GATES.reach(name)
+    time.sleep(seconds)
+
+
 @job("recovery.lost", attempts=1, timeout=timedelta(seconds=0.5), **SOON)
 def lost(name: str) -> None:
     """Runs out of time and takes its thread with it: it waits for what never comes, and looks at nothing."""

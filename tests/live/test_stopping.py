@@ -16,7 +16,7 @@ from tests.servers import PostgresServer, RedisServer
 
 GRACE_S = 6
 LOAD = 16  # Jobs of each lane, more than it gets through until it is stopped.
-LANES = {"default": ("recovery.lasting", "live.stepped"), "data_sync": ("recovery.sync.lasting", "live.sync.stepped")}
+PREFIX = {"default": "", "data_sync": "sync."}
 
 
 @pytest.fixture
@@ -31,19 +31,18 @@ def deployment(tmp_path: Path, ledgers: Ledgers, own_redis: RedisServer) -> Iter
 
 def test_a_loaded_worker_ends_within_its_grace_and_the_next_has_its_jobs_at_once(deployment: Platform) -> None:
     call = deployment.caller()
-    workers = {lane: deployment.worker(lane, "--grace", str(GRACE_S), "--concurrency", "2") for lane in LANES}
+    workers = {lane: deployment.worker(lane, "--grace", str(GRACE_S), "--concurrency", "2") for lane in PREFIX}
     Workers(*workers.values()).start()
 
     # Given a run that never ends, one that ends within the grace, and more work than there are slots.
-    held, jobs = {}, {}
-    for lane, (lasting, stepped) in LANES.items():
-        held[lane] = call.submit(stepped, f"held-{lane}")["job_id"]
+    held, ending, jobs = {}, {}, {}
+    for lane, prefix in PREFIX.items():
+        held[lane] = call.submit(f"live.{prefix}stepped", f"held-{lane}")["job_id"]
         deployment.reached(f"held-{lane}")
-        for number in range(LOAD):
-            name = f"{lane}-{number}"
-            jobs[name] = call.submit(lasting, name, payload={"seconds": 2.0 if number == 5 else 0.05})["job_id"]
-    for lane in LANES:
-        deployment.reached(f"{lane}-5", within=20)
+        ending[lane] = call.submit(f"recovery.{prefix}whole", f"ending-{lane}", payload={"seconds": 2})["job_id"]
+        deployment.reached(f"ending-{lane}")
+        for name in [f"{lane}-{number}" for number in range(LOAD)]:
+            jobs[name] = call.submit(f"recovery.{prefix}lasting", name, payload={"seconds": 0.05})["job_id"]
 
     # When both are stopped.
     began = time.monotonic()
@@ -55,21 +54,21 @@ def test_a_loaded_worker_ends_within_its_grace_and_the_next_has_its_jobs_at_once
     assert time.monotonic() - began < GRACE_S
 
     # Then nothing runs any more, nothing crashed, and what ran to its end in time is done.
-    for lane in LANES:
+    for lane in PREFIX:
         assert deployment.attempts(held[lane]) == ["interrupted"]
-        assert deployment.attempts(jobs[f"{lane}-5"]) == ["succeeded"]
+        assert deployment.attempts(ending[lane]) == ["succeeded"]
     rows = {name: deployment.job(job_id) for name, job_id in jobs.items()}
-    assert {row["state"] for row in rows.values()} == {"queued", "succeeded"}
+    assert {row["state"] for row in rows.values()} <= {"queued", "succeeded"}
     assert {(row["attempt"], row["crashes"], row["quarantine"]) for row in rows.values()} == {(0, 0, 0)}
 
     # And the next workers do the rest at once: nothing waits for a lease, a resend or a visibility time-out.
-    for lane in LANES:
+    for lane in PREFIX:
         deployment.gates.open(f"held-{lane}")
     Workers(*workers.values()).start()
     for name, job_id in jobs.items():
         deployment.until(job_id, "succeeded", within=20)
         assert deployment.effects(name) == ["done"]
-    for lane in LANES:
+    for lane in PREFIX:
         deployment.until(held[lane], "succeeded")
         assert deployment.effects(f"held-{lane}") == ["first", "second"]
 
@@ -88,10 +87,10 @@ def test_a_database_and_a_broker_that_hang_keep_no_worker_beyond_its_grace(
     on_postgres: Platform, own_redis: RedisServer, own_postgres: PostgresServer
 ) -> None:
     call = on_postgres.caller()
-    workers = {lane: on_postgres.worker(lane, "--grace", "5", "--concurrency", "2") for lane in LANES}
+    workers = {lane: on_postgres.worker(lane, "--grace", "5", "--concurrency", "2") for lane in PREFIX}
     Workers(*workers.values()).start()
-    for lane, (_, stepped) in LANES.items():
-        call.submit(stepped, f"held-{lane}")
+    for lane, prefix in PREFIX.items():
+        call.submit(f"live.{prefix}stepped", f"held-{lane}")
         on_postgres.reached(f"held-{lane}")
 
     own_postgres.freeze()
