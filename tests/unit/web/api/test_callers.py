@@ -60,6 +60,11 @@ IN_PATHS = {
 }
 
 
+def real(path: str, job_id: str) -> str:
+    """A route's path with what may stand in it."""
+    return path.replace("{id}", job_id).replace("{kind}", "queue").replace("{name}", "default")
+
+
 def test_the_routes_named_here_are_all_there_are(app: Flask) -> None:
     served = {
         (method, re.sub(r"<.*?>", lambda part: IN_PATHS[part.group()], rule.rule))
@@ -72,7 +77,7 @@ def test_the_routes_named_here_are_all_there_are(app: Flask) -> None:
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
 def test_a_route_takes_a_key_with_its_scope(app: Flask, method: str, path: str, scope: Scope) -> None:
-    path = path.replace("{id}", later()).replace("{kind}", "queue").replace("{name}", "default")
+    path = real(path, later())
 
     nobody = app.test_client().open(path, method=method)
     others = with_key(app, *set(Scope) - {scope}).open(path, method=method)

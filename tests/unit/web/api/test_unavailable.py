@@ -16,7 +16,7 @@ from tests.eventually import eventually
 from tests.ledgers import migrate
 from tests.servers import PostgresServer
 from tests.unit.web.api.given import body
-from tests.unit.web.api.test_callers import OPEN, ROUTES
+from tests.unit.web.api.test_callers import OPEN, ROUTES, real
 from tests.unit.web.conftest import Client, Configure, wish, with_key
 
 BODIES: dict[str, Any] = {"/api/jobs/bulk": {"jobs": [body()]}, "/api/orders": wish()}
@@ -31,7 +31,7 @@ def test_every_route_says_so(app: Flask, configure: Configure, method: str, path
         assert client.get("/api/jobs").status_code == 200
     configure(ledger_url="sqlite:////nowhere/celadon.db")
 
-    answer = client.open(path.replace("{id}", "x"), method=method, json=BODIES.get(path, body()))
+    answer = client.open(real(path, "x"), method=method, json=BODIES.get(path, body()))
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert answer.json is not None
