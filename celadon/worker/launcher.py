@@ -8,6 +8,7 @@ that has ended. LANE is JSON.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -22,6 +23,7 @@ from celadon import drain, keeper, logs, sentry
 from celadon.errors import LedgerUnavailable
 from celadon.keeper import Keeper, Running
 from celadon.ledger import claims, moving
+from celadon.ledger.db import engine
 from celadon.metrics import seats
 from celadon.states import State
 from celadon.worker import post as posts
@@ -150,6 +152,9 @@ def main() -> None:
     patient(lane)
     load()
     posts.take(lane, boot)
+    engine()  # Its driver is loaded here, once; connections are each process's own.
+    gc.collect()
+    gc.freeze()  # What is shared is not copied for the garbage collector's sake.
     Launcher(int(reports)).loop()
 
 
