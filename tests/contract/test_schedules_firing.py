@@ -298,7 +298,7 @@ def test_under_skip_a_due_time_is_left_out_while_the_previous_job_has_not_ended(
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
-@pytest.mark.parametrize("state", [*FINAL, None], ids=str)
+@pytest.mark.parametrize("state", [*sorted(FINAL), None], ids=str)
 def test_it_is_fired_when_the_previous_job_has_ended_or_its_row_is_gone(state, overlap):
     job_id = previous(state or State.SUCCEEDED, overlap)
     if state is None:
