@@ -28,6 +28,7 @@ import celadon.firing
 import celadon.ledger.claims
 import celadon.ledger.limits
 import celadon.ledger.marks
+import celadon.ledger.places
 import celadon.ledger.schedules
 import celadon.ledger.writing
 import celadon.releaser
@@ -117,6 +118,7 @@ def install(file: Path) -> None:
         wrap(celadon.ledger.claims, departure, functools.partial(_depart, departure))
     wrap(celadon.ledger.claims, "fence", _fence)
     wrap(celadon.ledger.marks, "start", _begin_step)
+    wrap(celadon.ledger.places, "start_later", _start_later)
     wrap(celadon.ledger.limits, "release", _release)
     wrap(celadon.ledger.schedules, "fire", _fire)
     wrap(celadon.firing, "fire_due", _look)
@@ -206,6 +208,13 @@ def _begin_step(original: Callable[..., Any], claim: Claim, *args: Any, **kwargs
     begun = original(claim, *args, **kwargs)
     passing("step_begun", label_of(claim))
     return begun
+
+
+def _start_later(original: Callable[..., Any], claim: Claim) -> Any:
+    begin_by = original(claim)
+    if begin_by is not None:
+        history.append(_history, "start_moved", job_id=claim.job_id, epoch=claim.epoch)
+    return begin_by
 
 
 def _release(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

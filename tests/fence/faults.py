@@ -32,7 +32,7 @@ HANG = "hang"  # This thread does nothing any more.
 TIME_OUT = "time_out"  # The work is done, and its caller is told that it timed out.
 
 HALT_S = 1.3
-DAWDLE_S = 0.045
+DAWDLE_S = 0.07  # Longer than a run that a window of a second counts may take to its first line.
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ AT_EDGES: dict[str, tuple[tuple[str, str], ...]] = {
     "suspects_killed_with_worker": (("solo.after_claim", KILL_HOUSE), ("solo.in_step", KILL_HOUSE)),
 }
 
-# The fence is what the suite is named after: every round has a run that comes back too late.
+# The fence is what the suite is named after: every round has runs that come too late, and a scheduler.
 EVERY_ROUND = ("worker_frozen", "prefork_frozen", "limited_late", "beat_frozen_in_fire")
 
 # Faults that the conductor inflicts from outside. Those of Redis come one after the other.
@@ -123,7 +123,8 @@ SEEN = (
     "fallback_raced_workers",
     "stale_write_fenced",
     "limit_filled",
-    "run_begun_too_late",
+    "late_start_recorded_anew",
+    "late_run_given_back",
     "beats_raced",
     "due_time_left_out",
     "poison_condemned",

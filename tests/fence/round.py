@@ -271,7 +271,8 @@ class Round:
         self.struck["fallback_raced_workers"] += sum(len(engines) > 1 for engines in rivals.values())
         happened = Counter(event["event"] for event in events)
         self.struck["stale_write_fenced"] += happened["fenced"]
-        self.struck["run_begun_too_late"] += happened["too_late"]
+        self.struck["late_start_recorded_anew"] += happened["start_moved"]
+        self.struck["late_run_given_back"] += happened["too_late"]
         self.struck["beats_raced"] += sum(bool(e["outrun"]) for e in events if e["event"] == "looked")
         self.struck["limit_filled"] += verdict.limits_filled
         self.struck["due_time_left_out"] += verdict.due_times_left_out
