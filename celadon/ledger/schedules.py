@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -68,7 +68,7 @@ class Left:
 
 def entry_of(row: Any) -> Entry:
     """A row's facts as they were given."""
-    return Entry(**{name: getattr(row, name) for name in Entry.__dataclass_fields__})
+    return Entry(**{fact.name: getattr(row, fact.name) for fact in fields(Entry)})
 
 
 def sync(entries: Sequence[Entry], generation: int) -> Left:
