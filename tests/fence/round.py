@@ -30,6 +30,8 @@ SETTLE_S = 60.0
 LOOK_S = 0.02
 # A process stopped for so long is continued whatever became of its claim.
 GHOST_S = 4.0
+# And one that has the only write lock after so long.
+HOLD_UP_S = 0.5
 # Slow enough that a producer's time-out (0.15 s) is over before an answer comes, or just not.
 SLOW_S = (0.02, 0.05, 0.12)
 # What a Redis that is full still takes: nothing, or a few messages more.
@@ -166,8 +168,8 @@ class Round:
         if not sleepers:
             return
         told = select(tables.jobs.c.epoch, tables.jobs.c.state)
-        held_up = max(now - word["since"] for _, word in sleepers) > 0.5 and not self.world.writable()
         for pid, word in sleepers:
+            held_up = now > word["since"] + HOLD_UP_S and self.world.holds_up(pid)
             if word["job_id"] is None:
                 if held_up or now > word["until"]:
                     history.append(self.world.history, "awoken", sleeper=pid, **word)

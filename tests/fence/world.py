@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,9 @@ from tests.ledgers import Ledgers
 from tests.servers import PostgresServer, RedisServer, TcpProxy
 
 CONFIG = "tests.fence.celeryconfig"
+
+# The byte of a WAL database's shared memory that its one writer locks (SQLite, "WAL-mode file format").
+SQLITE_WRITE_LOCK = "120"
 
 # Every clock of the platform, made fast: a round must see leases run out and messages sent again within seconds.
 TIMING = {
@@ -108,16 +110,19 @@ class World:
                 if mark in b"\0" + environ.read_bytes():
                     os.kill(int(environ.parent.name), signal.SIGKILL)
 
-    def writable(self) -> bool:
-        """Whether the ledger takes a write now: a process that was stopped may hold SQLite's only write lock."""
+    def holds_up(self, pid: int) -> bool:
+        """Whether a process that was stopped has SQLite's only write lock in its hands: then nobody can go on."""
         if self.kind != "sqlite":
-            return True
-        with contextlib.closing(sqlite3.connect(self.engine.url.database or "", timeout=0.3)) as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE").connection.rollback()
-            except sqlite3.OperationalError:
-                return False
-        return True
+            return False
+        file = os.stat(f"{self.engine.url.database}-shm").st_ino
+        with open("/proc/locks") as locks:
+            return any(
+                words[1:4] == ["POSIX", "ADVISORY", "WRITE"]
+                and int(words[4]) == pid
+                and words[5].endswith(f":{file}")
+                and words[6] == SQLITE_WRITE_LOCK
+                for words in map(str.split, locks)
+            )
 
     def tend(self) -> None:
         """Put a new process where one has died."""
