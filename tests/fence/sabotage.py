@@ -30,7 +30,7 @@ from tests.fence.edges import wrap
 
 def unfenced() -> None:
     """A step's commit no longer asks whether its claim stands."""
-    wrap(celadon.ledger.claims, "fence", lambda original, *args: False)
+    wrap(celadon.ledger.claims, "fence", lambda original, *args, **kwargs: False)
 
 
 def borrowed_epoch() -> None:
