@@ -46,12 +46,16 @@ class Form:
     stopped_s: float  # Longer than PRESENCE_S.
     kill_every_s: float  # On average, while the other is stopped.
     roll_in: int  # The round in which the configuration is rolled.
+    replaced: tuple[str, ...]  # Then, beside `killed`; who is not goes on with the old configuration.
     outage_s: float | None  # None: until a due time of `skipped` is more than a minute old.
+    back: tuple[str, ...]  # After the outage.
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-LONG = Form(rounds=6, stopped_s=20, kill_every_s=6, roll_in=3, outage_s=None)
-SHORT = Form(rounds=1, stopped_s=1.6, kill_every_s=0.8, roll_in=0, outage_s=1, env=QUICK)
+LONG = Form(rounds=6, stopped_s=20, kill_every_s=6, roll_in=3, replaced=("calm", "stopped"), outage_s=None, back=PLACES)
+SHORT = Form(
+    rounds=1, stopped_s=1.6, kill_every_s=1.6, roll_in=0, replaced=("calm",), outage_s=1, back=("calm",), env=QUICK
+)
 
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
@@ -118,9 +122,9 @@ class Beats:
                     self.kill("killed")
                     self.start("killed")
             if number == self._form.roll_in:
-                self._replace("calm")
-                self.wait_for("calm")
-                self._replace("stopped")
+                for place in self._form.replaced:
+                    self._replace(place)
+                    self.wait_for(place)
 
     def outage(self) -> tuple[datetime, datetime]:
         """Let none run for a while; from when to when."""
@@ -136,7 +140,7 @@ class Beats:
         began = now(engine)
         eventually("the outage is over", lambda: now(engine) > until, within=90)
         ended = now(engine)
-        self.start(*PLACES)
+        self.start(*self._form.back)
         eventually("what was missed is dealt with", lambda: nothing_is_due(engine, ended), within=30)
         return began, ended
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.figures import Figures
 from tests.conftest import need
 from tests.guarantees import g10
 
 
+@pytest.mark.timeout(150)
 def test_three_schedulers_that_are_disturbed_fire_each_due_time_once(tmp_path: Path) -> None:
     figures = Figures()
 
