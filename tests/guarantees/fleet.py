@@ -147,7 +147,7 @@ def fleet(
     *,
     lanes: Mapping[str, Mapping[str, Any]] | None = None,
     redis_options: Sequence[str] = (),
-    **settings: str,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Fleet]:
     """A fleet without workers yet, on a ledger of `kind`, with one Beat.
 
@@ -165,8 +165,8 @@ def fleet(
             server.start()
             return server
 
-        settings["PROOF_LANES"] = json.dumps(lanes or {})
-        made = Fleet(folder, redis, Ledgers(folder, postgres).fresh(kind, CONFIG), settings)
+        changed = {**(settings or {}), "PROOF_LANES": json.dumps(lanes or {})}
+        made = Fleet(folder, redis, Ledgers(folder, postgres).fresh(kind, CONFIG), changed)
         stack.callback(made.stop)
         made.start("beat")
         yield made

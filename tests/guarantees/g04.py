@@ -35,8 +35,9 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
 
 def _on(folder: Path, kind: str, seconds: float, jobs: dict[str, int]) -> dict[str, float]:
     lease_s = seconds / RATIO
+    clocks = {"LEASE_S": f"{lease_s:g}", "RENEW_S": f"{lease_s / 3.5:.4f}"}
     changed = {lane: {"lease_s": None, "visibility_s": VISIBILITY_S} for lane in LANES}
-    with fleet(folder, kind, lanes=changed, LEASE_S=f"{lease_s:g}", RENEW_S=f"{lease_s / 3.5:.4f}") as here:
+    with fleet(folder, kind, lanes=changed, settings=clocks) as here:
         for lane in LANES:
             here.work(lane)
         names = {f"{lane}-{number}": lane for lane, many in jobs.items() for number in range(many)}

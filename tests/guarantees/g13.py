@@ -25,7 +25,7 @@ CONTAINER_BYTES = 512 << 20
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     random.seed(13)
     lanes = {lane: {"lease_s": None} for lane in LANES}
-    with fleet(folder / "g13", "postgresql" if long else "sqlite", lanes=lanes, **QUICK) as here:
+    with fleet(folder / "g13", "postgresql" if long else "sqlite", lanes=lanes, settings=QUICK) as here:
         innocent: dict[str, str] = {}
         poison: dict[str, str] = {}
         for lane in LANES if long else SHORT:
@@ -42,7 +42,10 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
                 innocent[name] = here.submit("proof.run", name, lane, seconds=round(random.uniform(0.1, 1.5), 2))
         _judge(figures, here, innocent, poison, "", within=900 if long else 60)
     if long and can_be_bounded():
-        with bounded("celadon-g13", CONTAINER_BYTES) as cgroup, fleet(folder / "oom", "postgresql", **QUICK) as here:
+        with (
+            bounded("celadon-g13", CONTAINER_BYTES) as cgroup,
+            fleet(folder / "oom", "postgresql", settings=QUICK) as here,
+        ):
             here.work("default", inside=cgroup)
             # Together in one process the innocent have room; each in a process of its own they have not.
             innocent = {f"{n}": here.submit("proof.run", f"{n}", "default", seconds=2, ballast_mb=5) for n in range(50)}

@@ -37,6 +37,14 @@ def started(deployment: Platform) -> dict[str, Worker]:
     return workers
 
 
+def gone(word: Path) -> None:
+    eventually("the worker's loop has come to where it hangs", lambda: not word.exists())
+
+
+def begins_anew(worker: Worker, reason: str = "worker.begins_anew") -> None:
+    eventually("it begins anew", lambda: reason in worker.logs(), within=20)
+
+
 def test_a_worker_whose_loop_hangs_gives_its_runs_their_grace_and_begins_anew(deployment: Platform) -> None:
     # Given a worker of threads and one of processes, each with a run that outlasts the grace.
     workers, call = started(deployment), deployment.caller()
@@ -49,12 +57,12 @@ def test_a_worker_whose_loop_hangs_gives_its_runs_their_grace_and_begins_anew(de
     for lane in LANES:
         (deployment.folder / f"hang-{lane}").touch()
     for lane in LANES:
-        eventually(f"{lane} hangs", lambda lane=lane: not (deployment.folder / f"hang-{lane}").exists())
+        gone(deployment.folder / f"hang-{lane}")
     waiting = {lane: call.submit(job, f"new-{lane}", payload={"seconds": 0}) for lane, job in LANES.items()}
 
     # Then both run it, after a while, in the same processes, and what was cut short burnt nothing.
     for lane, worker in workers.items():
-        eventually("it begins anew", lambda worker=worker: "worker.begins_anew" in worker.logs(), within=20)
+        begins_anew(worker)
         deployment.gates.open(f"held-{lane}")
         deployment.until(waiting[lane]["job_id"], "succeeded", within=20)
         deployment.until(running[lane]["job_id"], "succeeded", within=20)
@@ -113,7 +121,7 @@ def test_a_worker_of_threads_that_has_lost_half_of_its_slots_begins_anew(deploym
     call = deployment.caller()
     lost = [call.submit("recovery.lost", f"lost-{number}") for number in range(2)]
 
-    eventually("it begins anew", lambda: "slots are lost" in worker.logs(), within=20)
+    begins_anew(worker, "slots are lost")
     after = call.submit("recovery.lasting", "after", payload={"seconds": 0})
 
     deployment.until(after["job_id"], "succeeded", within=20)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.ledgers import Ledgers
-from tests.live.nodes import Workers
+from tests.live.nodes import Worker, Workers
 from tests.live.platform import CONFIG, Platform
 from tests.servers import PostgresServer, RedisServer
 
@@ -27,6 +27,10 @@ def deployment(tmp_path: Path, ledgers: Ledgers, own_redis: RedisServer) -> Iter
     made.beat()
     yield made
     made.stop()
+
+
+def ended(lane: str, worker: Worker, within: float) -> None:
+    eventually(f"{lane} has ended", lambda: worker.container.status == "exited", within)
 
 
 def test_a_loaded_worker_ends_within_its_grace_and_the_next_has_its_jobs_at_once(deployment: Platform) -> None:
@@ -49,7 +53,7 @@ def test_a_loaded_worker_ends_within_its_grace_and_the_next_has_its_jobs_at_once
     for worker in workers.values():
         worker.kill("SIGTERM")
     for lane, worker in workers.items():
-        eventually(f"{lane} has ended", lambda worker=worker: worker.container.status == "exited", within=GRACE_S)
+        ended(lane, worker, within=GRACE_S)
         assert worker.stop() == 0
     assert time.monotonic() - began < GRACE_S
 
@@ -100,5 +104,5 @@ def test_a_database_and_a_broker_that_hang_keep_no_worker_beyond_its_grace(
         worker.kill("SIGTERM")
 
     for lane, worker in workers.items():
-        eventually(f"{lane} has ended", lambda worker=worker: worker.container.status == "exited", within=5)
+        ended(lane, worker, within=5)
     assert time.monotonic() - began < 5
