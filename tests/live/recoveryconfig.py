@@ -18,7 +18,6 @@ imports = (*live.imports, "tests.live.recovery_jobs")
 task_routes = {"recovery.sync.*": {"queue": "data_sync"}, "recovery.*": {"queue": "default"}, **live.task_routes}
 
 
-@worker_ready.connect(weak=False)
 def _watch_for_the_word(**_: Any) -> None:
     """Once there is a file `hang-LANE`, Celery's own loop never comes back; its other threads go on."""
     from celadon.worker.post import post
@@ -34,3 +33,6 @@ def _watch_for_the_word(**_: Any) -> None:
     loop = get_event_loop()
     assert loop is not None
     loop.call_repeatedly(0.1, look)
+
+
+worker_ready.connect(_watch_for_the_word, weak=False)
