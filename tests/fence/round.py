@@ -127,7 +127,9 @@ class Round:
                 self.strike(waiting.pop(0))
             self.tend(now)
             if now > self.began + SETTLE_S:
-                raise RuntimeError(f"round {self.plan.seed}: the submitters do not come to an end")
+                for child in self.submitters.values():
+                    child.kill_group()
+                raise ShownLittle(f"round {self.plan.seed}: the submitters do not come to an end")
             time.sleep(LOOK_S)
 
     def settle(self) -> None:
