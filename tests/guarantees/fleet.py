@@ -37,7 +37,8 @@ class Fleet(Deployment):
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._watching: threading.Thread | None = None
-        self.call = Caller(self.env(), folder)
+        # How soon a busy machine answers a submission is not what is proven.
+        self.call = Caller(self.env({"LEDGER_TIMEOUT_S": "60"}), folder)
 
     def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         return {**super().env(), "LOG_LEVEL": "INFO", **self._settings, **(more or {})}

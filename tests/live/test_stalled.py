@@ -14,7 +14,14 @@ from tests.live.platform import CONFIG, Platform
 from tests.servers import RedisServer, TcpProxy
 
 LANES = {"default": "recovery.lasting", "data_sync": "recovery.sync.lasting"}
-QUICK = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig", "STALL_S": "1.5", "CANARY_S": "1"}
+QUICK = {
+    "CELERY_CONFIG_MODULE": "tests.live.recoveryconfig",
+    "STALL_S": "1.5",
+    "CANARY_S": "1",
+    "LEASE_S": "60",  # Whatever runs again soon was not left to a lease.
+    "RENEW_S": "5",
+    "LEDGER_TIMEOUT_S": "10",  # How soon a busy machine takes a submission is not what is tested.
+}
 LONG_S = 3.0
 
 

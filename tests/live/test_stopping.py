@@ -16,13 +16,14 @@ from tests.servers import PostgresServer, RedisServer
 
 GRACE_S = 6
 LOAD = 16  # Jobs of each lane, more than it gets through until it is stopped.
+UNHURRIED = {"LEDGER_TIMEOUT_S": "10"}  # How soon a busy machine takes a submission is not what is tested.
 PREFIX = {"default": "", "data_sync": "sync."}
 
 
 @pytest.fixture
 def deployment(tmp_path: Path, ledgers: Ledgers, own_redis: RedisServer) -> Iterator[Platform]:
     # With a long lease: whatever runs again soon was not left to it.
-    more = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig", "LEASE_S": "60", "RENEW_S": "5"}
+    more = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig", "LEASE_S": "60", "RENEW_S": "5", **UNHURRIED}
     made = Platform(tmp_path / "live", own_redis, ledgers.fresh("sqlite", CONFIG), more)
     made.beat()
     yield made
@@ -80,7 +81,7 @@ def test_a_loaded_worker_ends_within_its_grace_and_the_next_has_its_jobs_at_once
 @pytest.fixture
 def on_postgres(tmp_path: Path, own_redis: RedisServer, own_postgres: PostgresServer) -> Iterator[Platform]:
     ledgers = Ledgers(tmp_path, lambda: own_postgres)
-    more = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig"}
+    more = {"CELERY_CONFIG_MODULE": "tests.live.recoveryconfig", **UNHURRIED}
     made = Platform(tmp_path / "live", own_redis, ledgers.fresh("postgresql", CONFIG), more)
     yield made
     own_postgres.thaw()
