@@ -14,7 +14,7 @@ from celadon import chores, registry
 from celadon.alerts import send_due
 from celadon.chores import Chores, Reaper
 from celadon.errors import LedgerUnavailable
-from celadon.ledger import claims, moving, presence, retention
+from celadon.ledger import ahead, claims, moving, presence, retention
 from celadon.ledger.db import at, begin, engine, reading
 from celadon.ledger.presence import Worker
 from celadon.ledger.tables import alerts, attempts, jobs
@@ -252,11 +252,23 @@ def test_a_round_says_whether_there_is_more_to_promote(all_chores, monkeypatch, 
     assert (all_chores.tick() == 0.0) is more
 
 
-@pytest.mark.parametrize(("due_in_s", "least", "most"), [(0.15, 0.05, 0.15), (0.001, 0.05, 0.05), (60.0, 0.25, 0.25)])
-def test_a_round_ends_when_the_next_job_is_due_within_bounds(all_chores, due_in_s, least, most):
-    change(a_job(state=State.SCHEDULED, delay_s=60.0), run_at=at(due_in_s))
+@pytest.mark.parametrize(("next_due_s", "pause"), [(0.15, 0.15), (0.001, 0.05), (60.0, 0.25), (None, 0.25)])
+def test_a_round_ends_when_the_next_job_is_due_within_bounds(all_chores, monkeypatch, next_due_s, pause):
+    seen = replace(ahead.look(), next_due_s=next_due_s)
+    monkeypatch.setattr(ahead, "look", lambda: seen)
 
-    assert least <= all_chores.tick() <= most
+    assert all_chores.tick() == pause
+
+
+def test_a_look_says_when_the_next_job_is_due(ledger):
+    assert ahead.look().next_due_s is None
+    change(a_job(state=State.SCHEDULED, delay_s=60.0), run_at=at(40))
+
+    seen = ahead.look()
+
+    assert seen.next_due_s is not None
+    assert 0 < seen.next_due_s <= 40
+    assert not any((seen.due, seen.waiting, seen.parked, seen.expired))
 
 
 def test_a_round_with_nothing_to_do_writes_nothing(all_chores):
