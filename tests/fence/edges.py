@@ -228,9 +228,10 @@ def _look(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Say that a scheduler was there: what had come due before it looked can't have escaped it."""
     since = time.time()
     _here.outrun = []
-    fired = original(*args, **kwargs)
-    history.append(_history, "looked", since=since, outrun=_here.outrun)
-    return fired
+    looked = original(*args, **kwargs)
+    if looked.through:  # Else somebody has yet to have his turn.
+        history.append(_history, "looked", since=since, outrun=_here.outrun)
+    return looked
 
 
 def _fire(original: Callable[..., Any], row: Any, *args: Any, **kwargs: Any) -> Any:

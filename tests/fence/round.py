@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from celadon.ledger import tables
 from celadon.states import FINAL, State
@@ -25,8 +25,10 @@ from tests.fence.plan import AT_EDGES, SCHEDULES, SCHEDULES_LAST_S, Plan, Strike
 from tests.fence.world import World
 from tests.fence.zygote import Child
 
-# Jobs that have not come to rest by then are lost; a round takes about five seconds.
-SETTLE_S = 60.0
+# When no job has gone from one state to another for so long, those that have not ended are lost.
+SETTLE_S = 40.0
+# The submitters of a round that takes longer are starved; they need two seconds.
+SUBMITTED_S = 60.0
 LOOK_S = 0.02
 # A process stopped for so long is continued whatever became of its claim.
 GHOST_S = 4.0
@@ -56,7 +58,8 @@ class ShownLittle(RuntimeError):
 class Round:
     """Plays one plan in a world.
 
-    settle_s: how long, in seconds, jobs may take after the last submission; what has not ended then is lost.
+    settle_s: how long, in seconds, to wait for the next thing to happen to any job. Jobs that have not ended when
+        nothing happens any more, or when four times that is over, are lost.
     """
 
     def __init__(self, world: World, plan: Plan, settle_s: float = SETTLE_S) -> None:
@@ -126,22 +129,26 @@ class Round:
             while waiting and self.began + waiting[0].at <= now and self.may_strike(waiting[0]):
                 self.strike(waiting.pop(0))
             self.tend(now)
-            if now > self.began + SETTLE_S:
+            if now > self.began + SUBMITTED_S:
                 for child in self.submitters.values():
                     child.kill_group()
                 raise ShownLittle(f"round {self.plan.seed}: the submitters do not come to an end")
             time.sleep(LOOK_S)
 
     def settle(self) -> None:
-        """Wait until every job and every schedule has ended, no process is frozen and no run is under way."""
-        deadline = time.monotonic() + self.settle_s
-        while time.monotonic() < deadline:
-            self.tend(time.monotonic())
-            if not self.world.faults.asleep() and self.all_final() and not self.under_way() and not self.hung():
-                for child in self.operators:
-                    child.close()
-                return
+        """Wait until every job and every schedule has ended, and no process is frozen, hangs or is in a run."""
+        began = moved_at = time.monotonic()
+        last = 0
+        while (now := time.monotonic()) < min(moved_at + self.settle_s, began + 4 * self.settle_s):
+            self.tend(now)
+            if (arrow := self.last_arrow()) != last:
+                last, moved_at = arrow, now
+            if not (self.world.faults.asleep() or not self.all_final() or self.under_way() or self.hung()):
+                break
             time.sleep(LOOK_S * 2)
+        self.hung()  # Who is gone is told of in any case.
+        for child in self.operators:
+            child.close()
 
     def tend(self, now: float) -> None:
         """Continue what was frozen, heal Redis, replace the dead, and let dead submitters' work go on."""
@@ -236,6 +243,11 @@ class Round:
         world.proxy.clear()
 
     # --- coming to rest
+
+    def last_arrow(self) -> int:
+        """The number of the last change of any job's state."""
+        with self.world.engine.connect() as connection:
+            return int(connection.execute(select(func.coalesce(func.max(observer.arrows.c.id), 0))).scalar_one())
 
     def all_final(self) -> bool:
         final = ", ".join(f"'{state}'" for state in sorted(FINAL))
