@@ -15,8 +15,8 @@ from typing import NoReturn
 
 import celery.worker.state
 
-from celadon import drain, heartbeat, keeper, logs, registry
-from celadon.ledger import claims, presence, recovery, sending
+from celadon import drain, heartbeat, keeper, logs
+from celadon.ledger import claims, presence, sending
 from celadon.ledger.db import use_reserve
 from celadon.settings import override
 from celadon.worker import children
@@ -27,7 +27,6 @@ log = logs.get("celadon.worker")
 
 EXIT_MARGIN_S = 2.0  # Of the grace: time to give jobs back before the supervisor's SIGKILL.
 SETTLE_S = 4.0  # What Celery may take to close its pool and its broker when no job runs any more.
-SUSPECTS = 1000  # Told of at the end, so that other workers need not wait for a resend.
 
 _lock = threading.Lock()
 _begun = False
@@ -99,14 +98,12 @@ def leave() -> NoReturn:
 
 def _give_back() -> None:
     use_reserve()
-    here = post()
     try:
         given_back = claims.give_back_all([run.claim for run in keeper.keeper().running()])
-        # What was fetched and not begun, and what waits to run alone, was sent to this worker and to no other.
+        # What was fetched and not begun was sent to this worker and to no other.
         fetched = [request.id for request in list(celery.worker.state.reserved_requests)]
-        waiting = recovery.suspects(here.lane.queues, registry.known(), SUSPECTS) if solos.waiting else []
-        sending.not_sent([*fetched, *(suspect.job_id for suspect in waiting)], again_in_s=0)
-        presence.leave(here.boot)
+        sending.not_sent(fetched, again_in_s=0)
+        presence.leave(post().boot)
         log.info("worker.left", given_back=given_back, fetched=len(fetched))
     except Exception as error:
         log.warning("worker.left_to_the_leases", error=str(error))

@@ -26,7 +26,7 @@ log = logs.get("celadon.worker.relief")
 
 
 class Relief:
-    """Looks whether the broker is there, and for work in the ledger when it is not."""
+    """Looks whether the broker is there, for suspects, and for all other work in the ledger when it is not."""
 
     def __init__(self, busy: Callable[[], int]) -> None:
         self._busy = busy  # How many jobs run in this worker now.
@@ -52,9 +52,9 @@ class Relief:
                     self.away = away
                     log.warning("relief.began" if away else "relief.ended", lane=post().lane.name)
                 if not draining():
+                    # By the clock: the message of a job that was recovered is the last of its queue's backlog.
+                    solos.look()
                     self.take(everything=away)
-                    if solos.waiting:
-                        solos.look()
             except LedgerUnavailable as error:
                 log.warning("relief.ledger_away", error=str(error))
             except Exception:
@@ -67,7 +67,6 @@ class Relief:
             if not switches.off_broker():
                 return 0
             wanted = and_(wanted, sending.switched_off())
-        solos.look()
         lane = post().lane
         with self._lock:
             free = lane.concurrency - max(self._busy(), len(self._taken))

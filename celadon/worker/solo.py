@@ -48,7 +48,6 @@ class Solos:
         self._not_before: dict[str, float] = {}
         self._looking = threading.Lock()
         self._look_again = False
-        self.waiting = False  # Suspects are queued that could not begin yet.
         self.busy: Callable[[], int] = lambda: 0  # Processes of the worker's own that run jobs alone (prefork).
         self.elsewhere: Callable[[], object] | None = None  # In a child: tells the worker that there are suspects.
 
@@ -70,7 +69,10 @@ class Solos:
                 self._launched()
 
     def look(self) -> None:
-        """Begin suspects that are queued, as many as may run now. The ledger says which: a message is only a hint."""
+        """Begin suspects that are queued, as many as the lane has slots, beside what runs in those.
+
+        The ledger says which. Every lane looks by its clock; a message only makes it sooner.
+        """
         if self.elsewhere is not None:
             self.elsewhere()
             return
@@ -89,8 +91,8 @@ class Solos:
         found = recovery.suspects(lane.queues, registry.known(), lane.concurrency + len(self._not_before))
         self._not_before = {job_id: until for job_id, until in self._not_before.items() if until > now}
         new = [one for one in found if one.job_id not in self._under_way and one.job_id not in self._not_before]
-        begun = [self._begin(one.job_id, suspect=True, exclusive=one.exclusive) for one in new]
-        self.waiting = not all(begun)
+        for one in new:
+            self._begin(one.job_id, suspect=True, exclusive=one.exclusive)
 
     def _begin(self, job_id: str, *, suspect: bool, exclusive: bool = False) -> bool:
         if drain.draining():
@@ -99,8 +101,9 @@ class Solos:
             others = self._under_way.values()
             if suspect and any(other.exclusive or (exclusive and other.suspect) for other in others):
                 return False
-            # Slots that are always busy must not keep the one exclusive job from its turn.
-            full = not exclusive and len(others) + self.busy() >= posts.post().lane.concurrency
+            # Slots that a backlog keeps busy must not keep suspects from their turn.
+            beside = len(others) + (0 if suspect else self.busy())
+            full = not exclusive and beside >= posts.post().lane.concurrency
             if full or job_id in self._under_way:
                 return False
             stdin = self._launched().stdin

@@ -151,6 +151,16 @@ def test_a_job_that_can_not_be_had_is_not_tried_again_at_once(solos, tmp_path):
     assert over(solos, refused).state == State.SUCCEEDED
 
 
+def test_slots_that_a_backlog_keeps_busy_keep_no_suspect_from_its_turn(solos, tmp_path, monkeypatch):
+    monkeypatch.setattr(solos, "busy", lambda: 2)
+    suspect, relief = quarantined("tell", tmp_path), a_job("unit.alone", payload={"do": "tell"})
+
+    assert not solos.run(relief)
+    solos.look()
+
+    assert over(solos, suspect).state == State.SUCCEEDED
+
+
 def test_a_job_reads_nothing_of_what_is_meant_for_the_launcher(solos, tmp_path):
     other = quarantined("tell", tmp_path)
     reading = quarantined("read", tmp_path)
