@@ -1,4 +1,4 @@
-"""G8: never more than 500 starts in any window of a second, over several workers and two schedulers.
+"""G8: never more than 500 starts in any window of a second, over several workers and two schedulers; nor 100.
 
 A start is the time at the first line of the job's body, by this host's clock, which the database reads too. The checker
 slides a window of a second over all of them: it begins at each start, and both its ends belong to it.
@@ -16,8 +16,10 @@ from sqlalchemy import insert, text
 from benchmarks.figures import Figures
 from celadon import Submission, submit_many
 from celadon.ids import new_id
+from celadon.ledger import limits
 from celadon.ledger.db import at, begin
 from celadon.ledger.tables import jobs
+from celadon.limits import Limit
 from celadon.settings import overridden
 from celadon.states import State
 from tests.eventually import eventually
@@ -27,34 +29,41 @@ from tests.guarantees.deployment import Deployment, deployment
 CONFIG = "tests.guarantees.g08_config"
 JOB = g08_jobs.start.name
 MOST, WINDOW_NS = 500, 1_000_000_000
-WORKERS, THREADS = 3, 12
+THREADS = 12  # Of each worker.
+LONG = (("postgresql", 500, 100_000), ("postgresql", 100, 5_000))
+SHORT = (("postgresql", 100, 400), ("sqlite", 25, 60))
 TENANTS = 7
 SUBMITTED, BULK = 2_000, 500
 LAID = 5_000  # At once, past the platform: to submit a hundred thousand takes minutes.
 
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
-    for kind, starts in (("postgresql", 100_000),) if long else (("postgresql", 1_500), ("sqlite", 300)):
-        (folder / kind).mkdir()
-        with deployment(folder / kind, kind, CONFIG) as here:
-            _measure(figures, here, kind, starts)
+    # Two cores may not do 500 jobs a second, whatever their limit. A tighter one shows that it is the limit that holds.
+    runs = LONG if long else SHORT
+    for kind, most, many in runs:
+        here_in = folder / f"{kind}-{most}"
+        here_in.mkdir()
+        with deployment(here_in, kind, CONFIG) as here:
+            if most != MOST:
+                limits.set_limits("job", JOB, [Limit(starts=most, per_s=1)], actor="proof")
+            _measure(figures, here, f"{most}_{kind}", most, many, workers=3 if long else 2)
 
 
-def _measure(figures: Figures, here: Deployment, kind: str, many: int) -> None:
-    times = run(here, many)
+def _measure(figures: Figures, here: Deployment, label: str, most: int, many: int, workers: int) -> None:
+    times = run(here, many, workers)
     with here.engine.connect() as connection:
         late = connection.execute(text("SELECT count(*) FROM attempts WHERE outcome = 'interrupted'")).scalar_one()
-    figures.add(f"starts_{kind}", len(times))
-    figures.add(f"not_run_once_{kind}", not_once(here.folder / "began", many), at_most=0)
-    figures.add(f"most_starts_in_a_second_{kind}", most_in_a_window(times), at_most=MOST)
-    figures.add(f"starts_per_s_{kind}", (len(times) - 1) / ((times[-1] - times[0]) / 1e9))
-    figures.add(f"begun_too_late_and_put_back_{kind}", late)
+    figures.add(f"starts_{label}", len(times))
+    figures.add(f"not_run_once_{label}", not_once(here.folder / "began", many), at_most=0)
+    figures.add(f"most_starts_in_a_second_{label}", most_in_a_window(times), at_most=most)
+    figures.add(f"starts_per_s_{label}", per_s(times))
+    figures.add(f"begun_too_late_and_put_back_{label}", late)
 
 
-def run(here: Deployment, many: int) -> list[int]:
+def run(here: Deployment, many: int, workers: int = 3) -> list[int]:
     """Submit so many jobs, start the workers and the schedulers, and wait for all; when each began, in ns, sorted."""
     submit_all(many)
-    for number in range(WORKERS):
+    for number in range(workers):
         words = ("worker", "default", "--concurrency", str(THREADS))
         here.start(*words, name=f"worker-{number}", LOG_LEVEL="WARNING")
     for number in range(2):
@@ -98,6 +107,11 @@ def not_once(file: Path, many: int) -> int:
     """How many jobs did not begin exactly once."""
     runs = Counter(number for _, number in starts(file))
     return sum(runs[number] != 1 for number in range(many))
+
+
+def per_s(times: Sequence[int]) -> float:
+    """How many began in a second, over all."""
+    return (len(times) - 1) / ((times[-1] - times[0]) / 1e9)
 
 
 def most_in_a_window(times: Sequence[int]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.figures import Figures
 from tests.conftest import need
 from tests.guarantees import g08
@@ -11,6 +13,7 @@ from tests.guarantees import g08
 SECOND = g08.WINDOW_NS
 
 
+@pytest.mark.timeout(240)  # On a busy machine.
 def test_never_more_start_in_a_window_than_its_limit_allows(tmp_path: Path) -> None:
     figures = Figures()
 
