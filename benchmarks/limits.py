@@ -1,8 +1,8 @@
 """What limits cost: a claim of a limited job, a claim beside limits of other queues, and releases from long lines.
 
 Then how near real workers come to 500 and to 100 starts in a second, beside stock Celery's `rate_limit` over two
-workers, which is kept by each for itself. Samples that are compared alternate. `python -m benchmarks.limits sqlite` measures one database
-only, and no workers.
+workers, which is kept by each for itself. Samples that are compared alternate. `python -m benchmarks.limits sqlite`
+measures one database only, and no workers.
 """
 
 from __future__ import annotations
