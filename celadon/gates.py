@@ -28,5 +28,5 @@ def turned(kind: Kind, name: str) -> None:
     from celadon.ledger import limits
 
     gate = limits.find(kind, name)
-    if not (gate.rules or gate.paused) and gate.use_broker:
+    if not (gate.decided or gate.paused) and gate.use_broker:
         known(kind, name)

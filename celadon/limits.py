@@ -7,7 +7,7 @@ A limit stands at a gate: a queue, a job's name or a tenant. It is declared in `
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -19,6 +19,7 @@ Kind = Literal["queue", "job", "tenant"]
 Each = Literal["all", "tenant", "worker"]
 
 MOST = 100_000  # At a time, or in a window: the window's starts are counted at each release.
+MOST_RULES = 20  # At one gate; more are a mistake, and each is counted at every release.
 LONGEST_WINDOW_S = 86_400.0  # A start is remembered that long.
 # A job's body begins a little after its claim, and a window counts bodies. So places are given over a window that is
 # longer by a margin, and a run that has not begun within half of it does not begin (celadon/run.py).
@@ -106,6 +107,16 @@ def parsed(facts: object) -> tuple[Limit, ...]:
     return tuple(parse(one) for one in facts)
 
 
+def together(kind: Kind, rules: Sequence[Limit]) -> tuple[Limit, ...]:
+    """The rules of one gate, each once. Raises InvalidLimit for those that can't be meant there."""
+    made = tuple(dict.fromkeys(rules))
+    if len(made) > MOST_RULES:
+        raise InvalidLimit(f"{len(made)} limits: at most {MOST_RULES} stand at one {kind}", option="rules")
+    if kind == "tenant" and any(rule.each == "tenant" for rule in made):
+        raise InvalidLimit("each='tenant' says nothing of one tenant; leave `each` out", option="rules")
+    return made
+
+
 def gate_of(text: str) -> tuple[Kind, str]:
     """The gate that `job orders.process`, `queue data_sync` or `tenant acme` names. Raises InvalidLimit."""
     kind, _, name = text.partition(" ")
@@ -123,7 +134,7 @@ def declared() -> dict[tuple[Kind, str], tuple[Limit, ...]]:
     for text, facts in found.items():
         try:
             kind, name = gate_of(text)
-            made[kind, name] = parsed(facts)
+            made[kind, name] = together(kind, parsed(facts))
             # A misspelt name would be a limit that holds nobody.
             if kind == "queue":
                 lane_of(name)

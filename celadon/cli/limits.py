@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -10,12 +10,10 @@ from celadon.cli.groups import Group
 from celadon.cli.options import KINDS
 from celadon.cli.output import table
 from celadon.cli.switches import waiting
+from celadon.limits import Each, Kind, Limit
 
 if TYPE_CHECKING:
     from celadon.ledger.limits import Gate, Use
-    from celadon.limits import Each, Kind
-
-_EACH = ("all", "tenant", "worker")
 
 
 @click.group(cls=Group)
@@ -30,18 +28,30 @@ def list_limits() -> None:
     Of the jobs that it counts: how many run, how many are RESERVED (released, and about to run), how many STARTS the
     window holds, and for how many more is ROOM. A limit for each tenant has a line for each tenant that has jobs now,
     those with the least room first; one for each worker is told for all workers together. WAITING are all jobs that
-    wait there, held by this limit, another or a pause.
+    wait there, held by this limit, another or a pause. FROM says who decided it: with "no limit", that an operator took
+    away what celeryconfig may say of it, until `celadon limits reset`.
     """
     from celadon.ledger import limits
 
     titles = ("LIMITED", "LIMIT", "WHOSE", "RUNNING", "RESERVED", "STARTS", "ROOM", "WAITING", "FROM")
     rows = [
-        (f"{gate.kind} {gate.name}", str(rule), *used, _waiting(gate), _source(gate))
+        (f"{gate.kind} {gate.name}", *told, _waiting(gate), _source(gate))
         for gate in limits.every()
+        if gate.decided
+        for told in _told(gate)
+    ]
+    table(titles, rows, none="No limits. `celadon limits set` makes one.")
+
+
+def _told(gate: Gate) -> list[tuple[str, ...]]:
+    """LIMIT to ROOM, of each rule and whom it is counted for."""
+    if not gate.rules:
+        return [("no limit", *["-"] * 5)]
+    return [
+        (str(rule), *used)
         for rule in gate.rules
         for used in [_used(use) for use in gate.uses if use.rule == rule] or [("nobody", *["-"] * 4)]
     ]
-    table(titles, rows, none="No limits. `celadon limits set` makes one.")
 
 
 def _used(use: Use) -> tuple[str, ...]:
@@ -64,10 +74,18 @@ def _source(gate: Gate) -> str:
 @click.option("--concurrency", type=int, metavar="N", help="At most so many at a time.")
 @click.option("--starts", type=int, metavar="N", help="At most so many starts in any window; needs --per.")
 @click.option("--per", "per_s", type=float, metavar="SECONDS", help="How long that window is.")
-@click.option("--each", type=click.Choice(_EACH), default="all", show_default=True, help="For whom it is counted.")
+@click.option("--each", type=click.Choice(get_args(Each)), help="For whom it is counted; all together by default.")
 @click.option("--add", is_flag=True, help="Beside the limits there are, instead of in their place.")
+@click.option("--none", is_flag=True, help="No limit, whatever celeryconfig says.")
 def set_limit(
-    kind: Kind, name: str, concurrency: int | None, starts: int | None, per_s: float | None, each: Each, add: bool
+    kind: Kind,
+    name: str,
+    concurrency: int | None,
+    starts: int | None,
+    per_s: float | None,
+    each: Each | None,
+    add: bool,
+    none: bool,
 ) -> None:
     """Limit a queue, the jobs of one name, or a tenant, from now on and until `celadon limits reset`.
 
@@ -75,13 +93,15 @@ def set_limit(
     """
     from celadon import gates
     from celadon.ledger import limits
-    from celadon.limits import Limit
 
-    rule = Limit(concurrency=concurrency, starts=starts, per_s=per_s, each=each)
+    if none and (add or (concurrency, starts, per_s, each) != (None,) * 4):
+        raise click.UsageError("--none takes every limit away; give it alone")
+    rules = () if none else (Limit(concurrency=concurrency, starts=starts, per_s=per_s, each=each or "all"),)
     gates.known(kind, name)
-    there = limits.find(kind, name).rules if add else ()
-    rules = (*there, *(() if rule in there else (rule,)))
-    limits.set_limits(kind, name, rules, actor="command")
+    if add:
+        rules = limits.add(kind, name, *rules, actor="command")
+    else:
+        limits.set_limits(kind, name, rules, actor="command")
     click.echo(f"{kind} {name}: {_words(rules)}")
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import get_args
 
 import click
 
-KINDS = ("queue", "job", "tenant")
+from celadon.limits import Kind
+
+KINDS = get_args(Kind)
 
 of_kind = click.option("--kind", type=click.Choice(KINDS), default="queue", show_default=True, help="What NAME names.")
 

@@ -13,9 +13,15 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, none: str) ->
     if not rows:
         click.echo(none, err=True)
         return
-    widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
-    for row in (titles, *rows):
+    cells = [titles, *([line(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def line(text: str) -> str:
+    """Names and reasons may hold anything; what would break the line, or speak to the terminal, is written out."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def moment(when: datetime | None, none: str = "-") -> str:

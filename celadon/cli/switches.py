@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from celadon.cli.options import Moment, of_kind
-from celadon.cli.output import moment
+from celadon.cli.output import line, moment
 
 if TYPE_CHECKING:
     from celadon.ledger.limits import Gate
@@ -42,8 +42,8 @@ def resume(name: str, kind: Kind) -> None:
     from celadon.ledger import switches
 
     gates.turned(kind, name)
-    switches.resume(kind, name, actor="command")
-    click.echo(f"{kind} {name}: resumed")
+    ended = switches.resume(kind, name, actor="command")
+    click.echo(f"{kind} {name}: {'resumed' if ended else 'not paused'}")
 
 
 @click.command()
@@ -67,7 +67,7 @@ def list_switches() -> None:
 
     for gate in limits.every():
         for told in _turned(gate):
-            click.echo(f"{gate.kind} {gate.name}: {told}")
+            click.echo(line(f"{gate.kind} {gate.name}: {told}"))
 
 
 def _turned(gate: Gate) -> list[str]:

@@ -17,12 +17,13 @@ from celadon.ledger.releasing import release, somebody_waits
 from celadon.ledger.switches import note
 from celadon.ledger.tables import in_state, jobs, starts, switches
 from celadon.ledger.writing import upsert
-from celadon.limits import Kind, Limit, declared, generation, parsed
+from celadon.limits import Kind, Limit, declared, generation, parsed, together
 from celadon.states import State
 
 __all__ = [
     "Gate",
     "Use",
+    "add",
     "every",
     "find",
     "forget_starts",
@@ -66,6 +67,11 @@ class Gate:
     waiting: int  # Jobs that wait here, counted no further than WAITING_MOST.
     uses: tuple[Use, ...]  # Of a rule for each tenant: those who use it, KEYS_MOST at most.
 
+    @property
+    def decided(self) -> bool:
+        """There are rules, or an operator has said that there are none, whatever the configuration says."""
+        return bool(self.rules) or self.source == "api"
+
 
 # --- setting ----------------------------------------------------------------------------------------------------------
 
@@ -74,12 +80,26 @@ def set_limits(kind: Kind, name: str, rules: Sequence[Limit], *, actor: str) -> 
     """Limit a queue, a job's name or a tenant from now on, instead of what stood there. No rules: no limit.
 
     It stands until `reset`, whatever the configuration says. What runs goes on; what was about to run waits for its
-    turn again. A window counts what starts from now on, and what runs now. Raises LedgerUnavailable.
+    turn again. A window counts what starts from now on, and what runs now. Raises InvalidLimit, LedgerUnavailable.
     """
+    made = together(kind, rules)
     with begin() as connection:
         releasing.lock(connection)
-        _set(connection, kind, name, rules, limits_source="api")
-        note(connection, actor, "limit", f"{kind} {name}", {"limits": [rule.as_dict() for rule in rules]})
+        _set_by(actor, connection, kind, name, made)
+
+
+def add(kind: Kind, name: str, rule: Limit, *, actor: str) -> tuple[Limit, ...]:
+    """One limit more, beside those that stand there at that moment. Returns all of them.
+
+    Otherwise as `set_limits`. Raises InvalidLimit, LedgerUnavailable.
+    """
+    here = (switches.c.kind == kind) & (switches.c.name == name)
+    with begin() as connection:
+        releasing.lock(connection)  # So that who adds at the same moment finds this one.
+        there = connection.execute(select(switches.c.limits).where(here)).scalar()
+        made = together(kind, (*parsed(there or ()), rule))
+        _set_by(actor, connection, kind, name, made)
+    return made
 
 
 def reset(kind: Kind, name: str, *, actor: str) -> tuple[Limit, ...]:
@@ -113,6 +133,11 @@ def sync(configured: Mapping[tuple[Kind, str], Sequence[Limit]], generation: int
             if row is None or parsed(row.limits or ()) != rules or row.generation != generation:
                 _set(connection, kind, name, rules, limits_source="config", generation=generation)
     return [f"{kind} {name}" for kind, name in sorted(ours) if found[kind, name].generation > generation]
+
+
+def _set_by(actor: str, connection: Connection, kind: Kind, name: str, rules: Sequence[Limit]) -> None:
+    _set(connection, kind, name, rules, limits_source="api")
+    note(connection, actor, "limit", f"{kind} {name}", {"limits": [rule.as_dict() for rule in rules]})
 
 
 def _set(connection: Connection, kind: str, name: str, rules: Sequence[Limit], **of: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from celadon.errors import InvalidOption
 from celadon.ids import new_id
@@ -14,6 +14,7 @@ from celadon.ledger.gates import pausing
 from celadon.ledger.tables import audit, switches
 from celadon.ledger.writing import upsert
 from celadon.limits import Kind
+from celadon.reasons import checked
 from celadon.times import instant, seconds
 
 
@@ -28,34 +29,45 @@ def pause(
 ) -> datetime | None:
     """Hold the jobs of a queue, a name or a tenant. What runs goes on.
 
-    until (an aware time) or for_s (seconds): when the pause ends by itself; neither: it stands until `resume`.
+    reason: shown to whoever looks, up to 200 characters. until (an aware time) or for_s (seconds, more than 0): when
+    the pause ends by itself; neither: it stands until `resume`. One that stands there gets this reason and this end.
     Returns when it ends. Raises InvalidOption, LedgerUnavailable.
     """
     if until is not None and for_s is not None:
         raise InvalidOption("until and for_s both say when the pause ends; give one", option="until")
-    ends, length = instant("until", until), seconds("for_s", for_s)
+    ends, length, why = instant("until", until), seconds("for_s", for_s), checked(reason)
+    if length == 0:
+        raise InvalidOption("for_s=0: a pause takes longer than that; to end one, resume", option="for_s")
     with begin() as connection:
         now = clock(connection)
         if ends is not None and ends <= now:
             raise InvalidOption(f"until={ends.isoformat()} is past; it is {now:%Y-%m-%d %H:%M:%S} UTC", option="until")
         if length is not None:
             ends = connection.execute(select(at(length))).scalar_one()
-        _set(connection, kind, name, actor, "pause", paused=True, until=ends, reason=reason)
+        _set(connection, kind, name, actor, "pause", paused=True, until=ends, reason=why)
     return ends
 
 
-def resume(kind: Kind, name: str, *, actor: str = "operator") -> None:
-    """End a pause: held jobs go on, as far as their limits allow. Raises LedgerUnavailable."""
+def resume(kind: Kind, name: str, *, actor: str = "operator") -> bool:
+    """End a pause: held jobs go on, as far as their limits allow. Returns whether there was one.
+
+    Raises LedgerUnavailable.
+    """
+    paused_here = (switches.c.kind == kind) & (switches.c.name == name) & switches.c.paused.is_(True)
+    ended = {"paused": False, "until": None, "reason": None}
     with begin() as connection:
-        _set(connection, kind, name, actor, "resume", paused=False, until=None, reason=None)
+        found = connection.execute(update(switches).where(paused_here).values(ended)).rowcount > 0
+        if found:
+            note(connection, actor, "resume", f"{kind} {name}", ended)
+    return found
 
 
-def turn(kind: Kind, name: str, *, actor: str = "operator", **values: Any) -> None:
-    """Set `use_broker`, or `paused` and `reason`, of a queue or job name. Raises InvalidOption, LedgerUnavailable."""
-    if kind == "tenant" and "use_broker" in values:
+def turn(kind: Kind, name: str, *, use_broker: bool, actor: str = "operator") -> None:
+    """Take a queue or a job name off the broker, or put it back. Raises InvalidOption, LedgerUnavailable."""
+    if kind == "tenant":
         raise InvalidOption("the broker is switched by queue or job name, not by tenant", option="kind")
     with begin() as connection:
-        _set(connection, kind, name, actor, "switch", **values)
+        _set(connection, kind, name, actor, "switch", use_broker=use_broker)
 
 
 def _set(connection: Connection, kind: str, name: str, actor: str, action: str, **values: Any) -> None:

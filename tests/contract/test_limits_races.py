@@ -28,6 +28,15 @@ def test_releases_at_the_same_moment_give_no_more_places_than_there_are(rule):
     assert count(jobs, HELD) == 5
 
 
+def test_limits_that_are_added_at_the_same_moment_all_stand():
+    limit("queue", "default", concurrency=9)
+
+    told = race(4, lambda number: limits.add("queue", "default", Limit(concurrency=number + 1), actor="test"))
+
+    assert set(limits.find("queue", "default").rules) == {Limit(concurrency=n) for n in (1, 2, 3, 4, 9)}
+    assert sorted(map(len, told)) == [2, 3, 4, 5]
+
+
 def test_releases_beside_claims_never_let_more_start_than_the_window_allows():
     limit(starts=30, per_s=3600)
     some(60)

@@ -98,13 +98,17 @@ def test_the_end_is_a_time_or_a_length_and_is_told():
     assert limits.find("queue", "q").until is None
 
 
-def test_an_end_that_can_not_be_meant_is_refused():
+def test_an_end_or_a_reason_that_can_not_be_meant_is_refused():
     later = datetime(2100, 1, 1, tzinfo=UTC)
     for options, words in (
         ({"until": later, "for_s": 5}, "give one"),
         ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, "is past"),
         ({"until": datetime(2100, 1, 1)}, "no time zone"),  # noqa: DTZ001
         ({"for_s": -1}, "from 0 s"),
+        ({"for_s": 0}, "to end one, resume"),
+        ({"reason": "x" * 201}, "1 to 200 characters"),
+        ({"reason": ""}, "1 to 200 characters"),
+        ({"reason": "NUL: \x00"}, "none of them NUL"),
     ):
         with pytest.raises(InvalidOption, match=words):
             switches.pause("queue", "q", actor="ada", **options)
@@ -126,6 +130,18 @@ def test_who_paused_what_and_why_is_kept():
     ]
     assert noted[0].detail["reason"] == "unpaid"
     assert limits.find("tenant", "acme").reason is None
+
+
+def test_to_resume_what_is_not_paused_leaves_no_trace():
+    assert switches.resume("tenant", "typo", actor="ada") is False
+    switches.turn("job", NAME, use_broker=False, actor="eve")
+    assert switches.resume("job", NAME, actor="ada") is False
+
+    with reading() as connection:
+        assert [one.actor for one in connection.execute(select(audit))] == ["eve"]
+        assert [one.kind for one in connection.execute(select(table))] == ["job"]
+    switches.pause("job", NAME)
+    assert switches.resume("job", NAME) is True
 
 
 def test_the_broker_is_not_switched_by_tenant():

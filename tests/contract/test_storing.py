@@ -57,7 +57,7 @@ def test_a_time_without_a_zone_is_refused():
 
 
 def test_a_job_of_a_paused_queue_waits():
-    switches.turn("queue", "default", paused=True)
+    switches.pause("queue", "default")
 
     assert store(new_job())[1] == State.WAITING
     assert store(new_job(queue="scheduled"))[1] == State.QUEUED

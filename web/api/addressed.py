@@ -6,13 +6,16 @@ a slash in it is a slash in the path; it may as well be left as it is, which ser
 
 from __future__ import annotations
 
+from typing import get_args
+
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, ValidationError
 
+from celadon.limits import Kind as KindOfGate
 from celadon.registry import storable
 
 MAX_ID = 64  # Characters; the column's width.
-KINDS = ("queue", "job", "tenant")
+KINDS = get_args(KindOfGate)
 ACTIONS = ("pause", "resume", "run-now", "preview")  # What follows a schedule's name.
 
 

@@ -24,15 +24,16 @@ def limited() -> Response:
 
     For each rule how many jobs run, how many are reserved (released, and about to run), how many starts its window
     holds, and for how many more there is room. A rule for each tenant has an entry for each that has jobs now, those
-    with the least room first; one for each worker is told for all workers together.
+    with the least room first; one for each worker is told for all workers together. Without rules, but with `source`
+    `api`: somebody took away what the configuration may say.
     """
-    return jsonify({"limits": [_told(gate) for gate in limits.every() if gate.rules]})
+    return jsonify({"limits": [_told(gate) for gate in limits.every() if gate.decided]})
 
 
 def limit(kind: Kind, name: str, body: Rules) -> Response:
     """Limit a queue, the jobs of one name, or a tenant
 
-    From now on, instead of what stood there and of what the configuration says. What runs goes on.
+    From now on, instead of what stood there and of what the configuration says; no rules: no limit. What runs goes on.
     """
     _must_be(gates.known, kind, name)
     rules = [_limit(number, rule) for number, rule in enumerate(body.rules)]

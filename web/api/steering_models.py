@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from celadon.ledger.limits import Gate
-from celadon.limits import LONGEST_WINDOW_S, MOST, Each
+from celadon.limits import LONGEST_WINDOW_S, MOST, MOST_RULES, Each
 from celadon.plans import MOST_MISSED
-from celadon.schedules import Missed, Overlap, ScheduleView
+from celadon.schedules import MOST_PREVIEWED, Missed, Overlap, ScheduleView
 from celadon.times import LONGEST_S
 from web.api.addressed import ACTIONS
 from web.api.models import Name, Query, Seconds, Strict, When, whole
 
-MAX_PREVIEW = 100  # Due times that are looked ahead for.
-MAX_RULES = 20  # At one gate; more are a mistake, and each is counted at every release.
-
 Count = Annotated[int, Field(ge=1, le=MOST), BeforeValidator(whole)]
 Window = Annotated[float, Field(ge=1, le=LONGEST_WINDOW_S)]
 Interval = Annotated[float, Field(ge=1, le=LONGEST_S)]
+Length = Annotated[float, Field(gt=0, le=LONGEST_S)]
+Reason = Name  # As `celadon.reasons` keeps it.
 Missable = Annotated[int, Field(ge=1, le=MOST_MISSED), BeforeValidator(whole)]
 
 
@@ -32,7 +31,7 @@ def _addressable(name: str) -> str:
 ScheduleName = Annotated[Name, AfterValidator(_addressable)]
 
 _KINDS_OF_RULE = ("crontab", "every_s", "at")
-_MAY_MISS = ("timezone", "queue", "starts_at", "ends_at")
+_MAY_MISS = ("queue", "starts_at", "ends_at")
 
 
 def _there(*names: str, **others: dict[str, Any]) -> dict[str, Any]:
@@ -84,17 +83,31 @@ class ChangedSchedule(_Schedule):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "not": {"anyOf": [_there("crontab", "every_s"), _there("crontab", "at"), _there("every_s", "at")]}
+            "not": {
+                "anyOf": [
+                    _there("crontab", "every_s"),
+                    _there("crontab", "at"),
+                    _there("every_s", "at"),
+                    {"required": ["timezone"], "properties": {"timezone": {"type": "null"}}},
+                ]
+            }
         }
     )
 
     job: Name | None = Field(None, description="Of a declared job.")
 
+    @field_validator("timezone")
+    @classmethod
+    def _named(cls, zone: str | None) -> str:
+        if zone is None:
+            raise ValueError("a crontab has a zone; name another, such as UTC")
+        return zone
+
 
 class Why(Strict):
     """Why a schedule is paused."""
 
-    reason: str | None = Field(None, description="Shown to whoever looks at it.")
+    reason: Reason | None = Field(None, description="Shown to whoever looks at it.")
 
 
 class NewPause(Strict):
@@ -102,9 +115,9 @@ class NewPause(Strict):
 
     model_config = ConfigDict(json_schema_extra={"not": _there("until", "for_s")})
 
-    reason: str | None = Field(None, description="Shown to whoever looks at it.")
+    reason: Reason | None = Field(None, description="Shown to whoever looks at it.")
     until: When | None = Field(None, description="When it ends by itself.")
-    for_s: Seconds | None = Field(None, description="In how many seconds it ends by itself; instead of `until`.")
+    for_s: Length | None = Field(None, description="In how many seconds it ends by itself; instead of `until`.")
 
 
 class Rule(Strict):
@@ -128,7 +141,7 @@ class Rule(Strict):
 class Rules(Strict):
     """The limits of a gate, instead of those that stand there."""
 
-    rules: list[Rule] = Field(max_length=MAX_RULES, description="All of them hold; none: no limit.")
+    rules: list[Rule] = Field(max_length=MOST_RULES, description="All of them hold; none: no limit.")
 
 
 class ScheduleQuery(Query):
@@ -138,7 +151,7 @@ class ScheduleQuery(Query):
 
 
 class PreviewQuery(Query):
-    count: int = Field(10, ge=1, le=MAX_PREVIEW, description="How many due times.")
+    count: int = Field(10, ge=1, le=MOST_PREVIEWED, description="How many due times.")
 
 
 # --- what answers hold

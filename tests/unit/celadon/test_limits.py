@@ -8,7 +8,7 @@ import pytest
 
 from celadon import limits, queues
 from celadon.errors import InvalidLimit, UnknownJob, UnknownQueue
-from celadon.limits import Limit, gate_of, parse, parsed
+from celadon.limits import MOST_RULES, Limit, gate_of, parse, parsed, together
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,21 @@ def test_a_window_is_looked_at_with_a_margin_that_grows_with_it_within_bounds():
     assert margins == {1: 0.1, 10: 0.5, 60: 2.0, 3600: 2.0}
     assert Limit(starts=1, per_s=10).window_s == 10.5
     assert Limit(concurrency=1).window_s == 0
+
+
+def test_each_limit_of_a_gate_stands_once_and_there_are_not_too_many():
+    one, two = Limit(starts=10, per_s=10), Limit(concurrency=1)
+    assert together("queue", [one, two, Limit(starts=10, per_s=10.0)]) == (one, two)
+
+    many = [Limit(concurrency=n + 1) for n in range(MOST_RULES + 1)]
+    assert together("job", many[:-1]) == tuple(many[:-1])
+    with pytest.raises(InvalidLimit, match="21 limits: at most 20 stand at one job"):
+        together("job", many)
+
+
+def test_a_limit_for_each_tenant_does_not_stand_at_one_tenant():
+    with pytest.raises(InvalidLimit, match="leave `each` out"):
+        together("tenant", [Limit(concurrency=1, each="tenant")])
 
 
 def test_a_gate_is_named_by_its_kind_and_its_name():

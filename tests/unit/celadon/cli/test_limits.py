@@ -55,8 +55,32 @@ def test_the_list_shows_how_far_each_limit_is_used():
 def test_a_limit_that_nobody_uses_and_none_at_all_are_told_too():
     assert celadon("limits", "list").output.startswith("No limits.")
 
-    celadon("limits", "set", "tenant", "acme", "--starts", "3", "--per", "60", "--each", "tenant")
-    assert listed() == [["tenant acme", "3 starts in 60 s for each tenant", "nobody", "-", "-", "-", "-", "0", "set"]]
+    celadon("limits", "set", "queue", "default", "--starts", "3", "--per", "60", "--each", "tenant")
+    assert listed() == [["queue default", "3 starts in 60 s for each tenant", "nobody", "-", "-", "-", "-", "0", "set"]]
+
+
+def test_a_limit_that_was_taken_away_is_listed_until_it_is_put_back(monkeypatch: pytest.MonkeyPatch):
+    limits.sync({("job", "unit.inline"): [Limit(concurrency=1)]}, 1)
+    monkeypatch.setattr(limits, "declared", lambda: {("job", "unit.inline"): (Limit(concurrency=1),)})
+
+    assert celadon("limits", "set", "job", "unit.inline", "--none").output == "job unit.inline: no limit\n"
+    assert listed() == [["job unit.inline", "no limit", "-", "-", "-", "-", "-", "0", "set"]]
+
+    assert celadon("limits", "reset", "job", "unit.inline").output == "job unit.inline: 1 at a time\n"
+    assert listed()[0][:2] == ["job unit.inline", "1 at a time"]
+
+
+def test_no_limit_of_a_queue_that_is_gone_can_be_taken_back():
+    limits.set_limits("queue", "of last year", [], actor="test")
+
+    assert celadon("limits", "reset", "queue", "of last year").output == "queue of last year: no limit\n"
+    assert rows() == []
+
+
+def test_a_name_that_would_break_the_list_is_written_out():
+    celadon("limits", "set", "tenant", "a\nb\x1b[2J", "--concurrency", "1")
+
+    assert listed()[0][0] == r"tenant a\nb\x1b[2J"
 
 
 def test_reset_goes_back_to_what_the_configuration_says():
@@ -84,6 +108,9 @@ def test_the_limits_of_a_queue_that_is_gone_can_still_be_taken_away():
         (("queue", "default", "--starts", "5"), "starts and per_s belong together"),
         (("queue", "default", "--starts", "5", "--per", "0.1"), "per_s=0.1: from 1 s to 86400 s (a day)"),
         (("queue", "default", "--starts", "5", "--per", "5", "--each", "worker"), "limits concurrency only"),
+        (("tenant", "acme", "--concurrency", "1", "--each", "tenant"), "leave `each` out"),
+        (("queue", "default", "--none", "--concurrency", "1"), "--none takes every limit away; give it alone"),
+        (("queue", "default", "--none", "--each", "all"), "give it alone"),
     ],
 )
 def test_a_limit_that_can_not_be_meant_is_told_in_one_sentence(words, told):

@@ -32,6 +32,7 @@ def test_pause_and_resume_hold_a_queue_or_a_name():
     assert submit("unit.deferred", {}).outcome == submit("unit.inline", {"word": "x"}).outcome == "waiting"
 
     assert celadon("resume", "data_sync").output == "queue data_sync: resumed\n"
+    assert celadon("resume", "data_sync").output == "queue data_sync: not paused\n"
     assert submit("unit.deferred", {}).outcome == "deferred"
 
 
@@ -84,12 +85,20 @@ def test_a_pause_may_end_by_itself():
         (("--until", "2031-01-01T00:00:00"), "has no zone; write it as 2031-01-01T00:00:00Z"),
         (("--until", "noon"), "'noon' is no time; write it as 2027-01-31T08:00:00Z"),
         (("--for", "0"), "'--for'"),
+        (("--reason", "x" * 201), "1 to 200 characters"),
         (("--kind", "worker"), "'worker' is not one of 'queue', 'job', 'tenant'"),
     ],
 )
 def test_a_pause_that_can_not_be_meant_is_refused(words, told):
     assert told in refused("pause", "default", *words)
     assert switches.paused() == set()
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_reason_stays_on_its_line():
+    celadon("pause", "default", "--reason", "first\nsecond")
+
+    assert celadon("switches").output == "queue default: paused until it is resumed, 0 wait: first\\nsecond\n"
 
 
 @pytest.mark.usefixtures("ledger")

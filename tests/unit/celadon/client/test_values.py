@@ -12,8 +12,9 @@ from celadon.client import ApiError
 from celadon.client import errors as refusals
 from celadon.client.flow import Answer
 from celadon.client.stream import MAX_LINE, Parser
-from celadon.client.values import Receipt, job_of, listed, results_of, told, value_of
+from celadon.client.values import Kind, Receipt, job_of, listed, results_of, told, value_of
 from celadon.jobs import AttemptView, JobSummary, JobView, StepView
+from celadon.limits import Kind as KindOfGate
 from celadon.states import Outcome
 from web import problems
 
@@ -213,3 +214,7 @@ def test_an_event_without_an_end_is_none_and_one_without_a_name_is_a_message():
 def test_a_stream_without_line_breaks_is_left():
     with pytest.raises(ApiError, match="is the base URL that of Celadon"):
         Parser().feed(b"x" * (MAX_LINE + 1))
+
+
+def test_what_can_be_paused_is_named_as_the_platform_names_it():
+    assert Kind == KindOfGate

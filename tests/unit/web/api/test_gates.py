@@ -63,6 +63,30 @@ def test_what_is_told_of_a_limit_can_be_set_as_it_is(program: Client) -> None:
     assert (again.status_code, again.json["rules"]) == (200, first["rules"])
 
 
+def test_a_limit_that_was_taken_away_is_told_until_it_is_put_back(program: Client) -> None:
+    put(program, "limits", "job", JOB, rules=[])
+
+    [gate] = program.get("/api/limits").json["limits"]
+    assert (gate["name"], gate["rules"], gate["source"]) == (JOB, [], "api")
+
+    back = delete(program, "limits", "job", JOB).json
+    assert back["rules"]  # Of celeryconfig.
+    assert back["source"] == "config"
+
+
+def test_a_limit_that_is_given_twice_stands_once(program: Client) -> None:
+    made = put(program, "limits", "queue", "default", rules=[{"concurrency": 1}, {"concurrency": 1, "each": "all"}])
+
+    assert len(made.json["rules"]) == len(made.json["uses"]) == 1
+
+
+def test_a_limit_for_each_tenant_does_not_stand_at_one_tenant(program: Client) -> None:
+    answer = put(program, "limits", "tenant", "acme", rules=[{"concurrency": 1, "each": "tenant"}])
+
+    assert (answer.status_code, fields(answer)) == (422, ["rules"])
+    assert "leave `each` out" in answer.json["detail"]
+
+
 REFUSED: list[tuple[Any, str, str]] = [
     ([{"concurrency": 0}], "rules.0.concurrency", "greater than or equal to 1"),
     ([{"concurrency": 1}, {"starts": 5}], "rules.1", "starts and per_s belong together"),
@@ -121,6 +145,9 @@ def test_pausing_again_changes_reason_and_end(program: Client) -> None:
         ({"until": "2020-01-01T00:00:00Z"}, "until"),
         ({"until": "2031-01-01T00:00:00Z", "for_s": 5}, "until"),
         ({"for_s": -1}, "for_s"),
+        ({"for_s": 0}, "for_s"),
+        ({"reason": "x" * 201}, "reason"),
+        ({"reason": "NUL: \x00"}, "reason"),
         ({"why": "x"}, "why"),
     ],
 )

@@ -67,6 +67,25 @@ def test_what_is_not_named_in_a_change_stays_and_null_takes_back(program: Client
     assert program.patch(at("nightly"), json={"at": "2031-01-01T00:00:00Z"}).json["next_due"].startswith("2031-01-01")
 
 
+def test_a_crontab_is_not_left_without_a_zone(program: Client) -> None:
+    added(program, timezone="Europe/Berlin")
+
+    answer = program.patch(at("nightly"), json={"timezone": None})
+
+    assert (answer.status_code, fields(answer)) == (422, ["timezone"])
+    assert program.get(at("nightly")).json["when"] == "0 2 * * * Europe/Berlin"
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 201, "NUL: \x00"])
+def test_a_reason_that_can_not_be_kept_is_refused(program: Client, reason: str) -> None:
+    added(program)
+
+    answer = program.post(at("nightly", "/pause"), json={"reason": reason})
+
+    assert (answer.status_code, fields(answer)) == (422, ["reason"])
+    assert program.get(at("nightly")).json["status"] == "active"
+
+
 def test_a_schedule_is_paused_with_a_reason_and_resumed(program: Client) -> None:
     added(program)
 
@@ -101,7 +120,7 @@ def test_a_preview_tells_each_time_by_both_clocks(program: Client) -> None:
         {"at": "2031-04-06T00:30:00.000Z", "local": "2031-04-06T02:30:00.000+02:00"},
     ]
     assert len(program.get(at("nightly", "/preview")).json["due"]) == 10
-    assert fields(program.get(at("nightly", "/preview?count=101"))) == ["count"]
+    assert fields(program.get(at("nightly", "/preview?count=1001"))) == ["count"]
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
