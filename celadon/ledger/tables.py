@@ -33,6 +33,9 @@ NAME = String(200)
 TENANT: ColumnElement[str] = literal_column("coalesce(tenant, '')", String)
 """SQL: the job's tenant, empty if it has none. Written as the index over it is."""
 
+# What has begun once does not expire any more, and is not read in search of what does.
+_TO_EXPIRE = "expires_at IS NOT NULL AND state IN ('scheduled', 'waiting', 'queued', 'parked')"
+
 jobs = Table(
     "jobs",
     metadata,
@@ -149,8 +152,8 @@ jobs = Table(
     Index(
         "jobs_expiring",
         "expires_at",
-        postgresql_where=text("expires_at IS NOT NULL AND state IN ('scheduled', 'waiting', 'queued', 'parked')"),
-        sqlite_where=text("expires_at IS NOT NULL AND state IN ('scheduled', 'waiting', 'queued', 'parked')"),
+        postgresql_where=text(f"started_at IS NULL AND {_TO_EXPIRE}"),
+        sqlite_where=text(f"started_at IS NULL AND {_TO_EXPIRE}"),
     ),
     Index(
         "jobs_finished",

@@ -36,6 +36,9 @@ def crowded(database: str) -> None:
                 )
             )
         connection.execute(text("UPDATE jobs SET expires_at = run_at WHERE state IN ('scheduled', 'queued')"))
+        # Those that wait for another try have begun, and do not expire any more.
+        began = "expires_at = created_at, started_at = created_at"
+        connection.execute(text(f"UPDATE jobs SET {began} WHERE state = 'scheduled' AND id LIKE '%7'"))
         columns = "scope, key, payload_hash, job_id, expires_at"
         connection.execute(text(f"INSERT INTO keys ({columns}) SELECT name, id, '', id, run_at FROM jobs"))
         connection.execute(text("ANALYZE keys"))  # Unasked, the planner thinks so few pages not worth an index.

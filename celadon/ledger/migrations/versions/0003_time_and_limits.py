@@ -17,6 +17,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+TO_EXPIRE = "expires_at IS NOT NULL AND state IN ('scheduled', 'waiting', 'queued', 'parked')"
+
 
 def upgrade() -> None:
     new: sa.Column[Any]
@@ -28,6 +30,9 @@ def upgrade() -> None:
     op.create_index("jobs_unsent", "jobs", ["send_due"], postgresql_where=there, sqlite_where=there)
     there = sa.text("state = 'queued' AND sends > 0")
     op.create_index("jobs_sent", "jobs", ["queue", "send_due"], postgresql_where=there, sqlite_where=there)
+    op.drop_index("jobs_expiring", "jobs")
+    there = sa.text(f"started_at IS NULL AND {TO_EXPIRE}")
+    op.create_index("jobs_expiring", "jobs", ["expires_at"], postgresql_where=there, sqlite_where=there)
     there = sa.text("state = 'waiting'")
     order: list[Any] = ["queue", "name", sa.text("coalesce(tenant, '')"), sa.text("priority DESC"), "id"]
     op.create_index("jobs_waiting", "jobs", order, postgresql_where=there, sqlite_where=there)
@@ -126,6 +131,9 @@ def downgrade() -> None:
     op.drop_index("jobs_waiting", "jobs")
     op.drop_index("jobs_sent", "jobs")
     op.drop_index("jobs_unsent", "jobs")
+    op.drop_index("jobs_expiring", "jobs")
+    there = sa.text(TO_EXPIRE)
+    op.create_index("jobs_expiring", "jobs", ["expires_at"], postgresql_where=there, sqlite_where=there)
     there = sa.text("state = 'queued'")
     op.create_index("jobs_send_due", "jobs", ["send_due"], postgresql_where=there, sqlite_where=there)
     op.drop_column("jobs", "exclusive")
