@@ -168,8 +168,9 @@ limits = {
 # Synced into the ledger by every Beat. `missed` says what becomes of due times that no Beat was there for, `overlap`
 # what a due time does while the schedule's last job is still at work.
 
-# Of the limits and schedules here: those of an older generation never overwrite those of a newer one.
-beat_generation = _number("BEAT_GENERATION", 1)
+# Of the limits and schedules here: those of an older generation never overwrite those of a newer one. Raise it by one
+# with each change of them.
+beat_generation = _number("BEAT_GENERATION", 2)
 # Where the shop is: its days begin and end there, and its nightly jobs run at night there.
 _zone = os.environ.get("SHOP_TIMEZONE", "Europe/Vienna")
 # After so many days an order that is complete loses its customer's name and address; 0: never.

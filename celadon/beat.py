@@ -36,7 +36,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         limits.declared()
         self._sender = Sender()
         self._chores = Chores(self._sender)
-        self._synced = False
+        self._synced = self._busy_told = False
         self._present_until = 0.0
         self._self = Worker(
             id=f"{socket.gethostname()}:{uuid.uuid4().hex[:10]}",
@@ -56,17 +56,27 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         pause = settings().tick_s
         try:
             if not self._synced:
-                sync()
-                self._synced = True
+                # What somebody else holds is tried again at the next tick, and holds up nothing.
+                self._synced = self._sync()
             self._be_present()
-            fire_due()
+            looked = fire_due()
             pause = self._chores.tick()
+            if looked.fired and not looked.through:
+                pause = 0.0
             heartbeat.ready()
         except LedgerUnavailable as error:
             log.warning("scheduler.ledger_away", error=str(error))
         except Exception:
             log.exception("scheduler.failed")
         return pause
+
+    def _sync(self) -> bool:
+        """Whether all is as the configuration says."""
+        busy = sync()
+        if busy and not self._busy_told:
+            log.warning("schedules.busy", schedules=busy)
+        self._busy_told = bool(busy)
+        return not busy
 
     def _be_present(self) -> None:
         if time.monotonic() < self._present_until:
@@ -83,17 +93,26 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         self._releaser.stop()
 
 
-def sync() -> None:
-    """Make the rows say what the configuration says, except those that a newer one has made."""
+def sync() -> list[str]:
+    """Make the rows say what the configuration says, except those that a newer one has made.
+
+    Returns the schedules that somebody else was at; call it again for them.
+    """
     generation = beat_schedule.generation()
-    left = schedules.sync(beat_schedule.entries(), generation)
-    if left.newer:
-        log.warning("schedules.newer", schedules=left.newer, generation=generation)
-    if left.taken:
-        log.warning("schedules.taken", schedules=left.taken)
+    synced = schedules.sync(beat_schedule.entries(), generation)
+    if synced.newer:
+        log.warning("schedules.newer", schedules=synced.newer, generation=generation)
+    if synced.taken:
+        log.warning("schedules.taken", schedules=synced.taken)
+    if synced.removed:
+        log.info("schedules.removed", schedules=synced.removed, generation=generation)
+    if synced.disputed:
+        cure = "raise beat_generation with each change: of two releases with the same, whoever starts last has its way"
+        log.warning("schedules.disputed", schedules=synced.disputed, generation=generation, cure=cure)
     newer = rows.sync(limits.declared(), limits.generation())
     if newer:
         log.warning("limits.newer", gates=newer, generation=limits.generation())
+    return synced.busy
 
 
 def run() -> None:

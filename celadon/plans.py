@@ -97,10 +97,10 @@ def _check_together(made: Entry) -> None:
         raise InvalidOption(
             f"ends_at={made.ends_at.isoformat()} is before starts_at={made.starts_at.isoformat()}", option="ends_at"
         )
-    if made.starts_at is not None and due.within(made.spec, made.starts_at, made.starts_at, made.ends_at) is None:
+    if made.starts_at is not None and due.within(made.spec, due.ORIGIN, made.starts_at, made.ends_at) is None:
         raise InvalidOption(
-            f"starts_at={made.starts_at.isoformat()}: no due time comes after it"
-            + ("" if made.ends_at is None else f" and until ends_at={made.ends_at.isoformat()}"),
+            f"starts_at={made.starts_at.isoformat()}: no due time comes from then on"
+            + ("" if made.ends_at is None else f" until ends_at={made.ends_at.isoformat()}"),
             option="starts_at",
         )
 

@@ -194,15 +194,17 @@ def find(name: str) -> ScheduleView:
 def preview(name: str, count: int = 10) -> list[datetime]:
     """Its next due times, in UTC and without jitter; of a paused one those it would have if it were resumed now.
 
+    A due time that has come and is about to be fired is not told any more.
+
     Fewer than `count` when it ends before. Raises UnknownSchedule, InvalidOption, LedgerUnavailable.
     """
     if not 1 <= count <= MOST_PREVIEWED:
         raise InvalidOption(f"count={count}: 1 to {MOST_PREVIEWED} are allowed", option="count")
     row = _row(name)
+    with reading() as connection:
+        now = clock(connection)
     first = row.next_due
-    if not row.enabled:
-        with reading() as connection:
-            now = clock(connection)
+    if not row.enabled or (first is not None and first <= now):
         first = due.within(row.spec, now, row.starts_at, row.ends_at)
     return [] if first is None else [first, *due.preview(row.spec, first, count - 1, row.ends_at)]
 
@@ -239,6 +241,12 @@ def _changed_rule(old: Entry, changes: Mapping[str, Any]) -> Mapping[str, Any]:
         return old.spec
     if "crontab" in old.spec and set(given) == {"timezone"}:
         return rules.from_fields(old.spec["crontab"], given["timezone"])
+    if set(given) == {"timezone"}:
+        raise InvalidOption(
+            f"timezone={given['timezone']!r} is for a crontab; the schedule is due {rules.in_words(old.spec)}, and "
+            "does not go by a wall clock",
+            option="timezone",
+        )
     if "crontab" in old.spec and "crontab" in given:
         given.setdefault("timezone", old.spec.get("timezone", "UTC"))
     return rule_of(given)

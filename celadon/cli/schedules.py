@@ -149,7 +149,7 @@ def remove(name: str) -> None:
 @schedules.command()
 @click.argument("name", required=False)
 @_options(_RULE)
-@click.option("--after", type=Moment(), help="From then on, instead of from now.")
+@click.option("--after", type=Moment(), help="Of a rule: from then on, instead of from now.")
 @click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 def preview(name: str | None, after: datetime | None, count: int, **options: Any) -> None:
     """Show the next due times, of the schedule NAME or of a rule, by its own clock and in UTC. Stores nothing.
@@ -163,8 +163,10 @@ def preview(name: str | None, after: datetime | None, count: int, **options: Any
     if name is None:
         rule = schedules.rule_of(given)
         found = due.preview(rule, after or datetime.now(UTC), count)
-    elif given or after:
+    elif given:
         raise click.UsageError("give NAME, or a rule to try out (--crontab, --every, --at), not both")
+    elif after:
+        raise click.UsageError("--after is for a rule to try out; the due times of NAME are told from now on")
     else:
         rule, found = schedules.find(name).rule, schedules.preview(name, count)
     zone = ZoneInfo(rule.get("timezone", "UTC"))

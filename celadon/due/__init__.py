@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celadon.due.crontabs import parsed
+from celadon.times import LAST
 
 ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)  # Intervals are counted from here, so that all schedulers agree.
-_LEAST = timedelta(milliseconds=1)
+LEAST = timedelta(milliseconds=1)  # From one due time to another.
 
 Rule = Mapping[str, Any]
 
@@ -24,7 +25,8 @@ def following(rule: Rule, after: datetime) -> datetime | None:
     """The first due time later than `after`; None: there is none any more."""
     if "every_s" in rule:
         every = timedelta(seconds=rule["every_s"])
-        return ORIGIN + ((after - ORIGIN) // every + 1) * every
+        passed = ((after - ORIGIN) // every + 1) * every
+        return ORIGIN + passed if passed <= LAST - ORIGIN else None
     if "at" in rule:
         once = datetime.fromisoformat(rule["at"])
         return once if once > after else None
@@ -48,7 +50,7 @@ def last(rule: Rule, since: datetime, now: datetime, most: int) -> list[datetime
     due = latest(rule, now)
     while due is not None and due >= since and len(found) < most:
         found.append(due)
-        due = latest(rule, due - _LEAST)
+        due = latest(rule, due - LEAST)
     return found[::-1]
 
 
@@ -57,7 +59,7 @@ def within(
 ) -> datetime | None:
     """The first due time later than `after`, not before `starts_at` and not after `ends_at`."""
     if starts_at is not None:
-        after = max(after, starts_at - _LEAST)
+        after = max(after, starts_at - LEAST)
     due = following(rule, after)
     return None if due is None or (ends_at is not None and due > ends_at) else due
 
@@ -79,4 +81,4 @@ def jitter(name: str, due: datetime, jitter_s: float) -> timedelta:
     """
     drawn = hashlib.sha256(f"{name}\0{due.astimezone(UTC).isoformat()}".encode()).digest()
     share = int.from_bytes(drawn[:6], "big") / 2**48
-    return share * jitter_s * 1000 // 1 * _LEAST
+    return share * jitter_s * 1000 // 1 * LEAST

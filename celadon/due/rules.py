@@ -16,8 +16,11 @@ from celadon.errors import InvalidOption
 from celadon.times import LONGEST_S, instant
 
 FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")  # In the order of a crontab's text.
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _VALUES = {
     "minute": "0-59",
     "hour": "0-23",
@@ -149,9 +152,14 @@ def _check_field(field: str, text: str) -> None:
         if match is None:
             raise refuse(f"{part!r} can't be read")
         for value in (match[1], match[2], match[4]):
-            if value is not None and not value.isdigit() and value[:3].lower() not in _NAMES.get(field, ()):
+            if value is not None and not value.isdigit() and not _is_name(value, field):
                 raise refuse(f"{value!r} is no value of this field")
     try:
         crontab(**{field: text})
     except (ValueError, TypeError) as error:
         raise refuse(str(error).rstrip(".")) from error
+
+
+def _is_name(value: str, field: str) -> bool:
+    """Whether it is a month's or weekday's name, or three letters of it or more. (Celery reads the first three.)"""
+    return len(value) >= 3 and any(name.startswith(value.lower()) for name in _NAMES.get(field, ()))

@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy.exc import OperationalError
 
-from celadon.errors import InvalidOption, NotAllowed, UnknownSchedule
+from celadon.errors import InvalidOption, LedgerUnavailable, NotAllowed, UnknownSchedule
 from celadon.ids import new_id
 from celadon.jobs import NewJob
-from celadon.ledger.db import at, begin, clock
+from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.schedules import Entry, previous_is_active
 from celadon.ledger.tables import audit, jobs, schedules
 from celadon.ledger.writing import insert_job, upsert
 
+# An operator's command waits so long for a row that another holds. A scheduler's firing or another command takes
+# milliseconds: who holds it for longer is frozen.
+PATIENCE_S = 2.0
+STANDS_STILL_S = 5.0  # A command that PostgreSQL has not heard of for so long is not going on. Its locks are freed.
+
+
+@contextmanager
+def _begin() -> Iterator[Connection]:
+    """A transaction that neither waits long for a row nor, when its process is frozen or its host gone, keeps one.
+
+    Raises LedgerUnavailable.
+    """
+    try:
+        with begin() as connection:
+            if connection.dialect.name == "postgresql":
+                bounds = (("lock_timeout", PATIENCE_S), ("idle_in_transaction_session_timeout", STANDS_STILL_S))
+                connection.execute(select(*(func.set_config(name, f"{s * 1000:.0f}", True) for name, s in bounds)))
+            yield connection
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available
+            raise
+        raise LedgerUnavailable("Somebody else holds the schedule in a transaction; try again in a moment") from error
+
 
 def add(entry: Entry, actor: str) -> Any:
     """Store a new schedule; returns its row. Raises NotAllowed if the name is taken, InvalidOption as `anew`."""
-    with begin() as connection:
+    with _begin() as connection:
         # A row that the configuration has removed gives its name back.
         connection.execute(delete(schedules).where(schedules.c.name == entry.name, schedules.c.removed.is_(True)))
+        new = {**entry.columns(), **anew(entry, clock(connection)), "version": new_id()}
         row = connection.execute(
             upsert(connection, schedules)
-            .values(name=entry.name, source="api", **entry.columns(), **anew(entry, clock(connection)))
+            .values(name=entry.name, source="api", **new)
             .on_conflict_do_nothing()
             .returning(*schedules.c)
         ).one_or_none()
@@ -41,41 +67,59 @@ def change(
     made: Callable[[Any, datetime], Mapping[str, Any]],
     detail: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Give a schedule the columns that `made(row, now)` says; none: it stays. Returns its row. Raises UnknownSchedule."""
-    with begin() as connection:
-        row = _locked(connection, name)
-        columns = made(row, clock(connection))
+    """Give a schedule the columns that `made(row, now)` says; none: it stays. Returns its row. Raises UnknownSchedule.
+
+    `made` is called before anything is locked, for it may call validators of the user's, and again if somebody has
+    changed the schedule meanwhile.
+    """
+    while True:
+        row, now = _look(name)
+        columns = made(row, now)
         if not columns:
             return row
-        _note(connection, actor, f"{action} schedule", name, detail)
-        return connection.execute(
-            update(schedules).where(schedules.c.name == name).values(**columns).returning(*schedules.c)
-        ).one()
+        with _begin() as connection:
+            changed = connection.execute(
+                update(schedules).where(*_is_still(row)).values(**columns, version=new_id()).returning(*schedules.c)
+            ).one_or_none()
+            if changed is not None:
+                _note(connection, actor, f"{action} schedule", name, detail)
+                return changed
 
 
 def run(name: str, actor: str, made: Callable[[Any], NewJob]) -> str:
-    """Store the job that `made(row)` says, beside the due times; returns its id. Raises UnknownSchedule, NotAllowed."""
-    with begin() as connection:
-        row = _locked(connection, name)
-        previous = connection.execute(
-            select(jobs.c.state.label("previous_state")).where(jobs.c.id == row.last_job)
-        ).one_or_none()
-        if row.overlap != "allow" and previous is not None and previous_is_active(previous):
-            raise NotAllowed(
-                f"Job {row.last_job} of the schedule {name!r} is {previous.previous_state}, and its jobs may not "
-                f"overlap (overlap={row.overlap!r}); wait for its end, or cancel it"
-            )
-        new = made(row)
-        connection.execute(update(schedules).where(schedules.c.name == name).values(last_job=new.id))
-        insert_job(connection, new)
-        _note(connection, actor, "run schedule", name, {"job": new.id})
-    return new.id
+    """Store the job that `made(row)` says, beside the due times; returns its id. Raises UnknownSchedule, NotAllowed.
+
+    `made` is called as by `change`.
+    """
+    while True:
+        seen, _ = _look(name)
+        new = made(seen)
+        with _begin() as connection:
+            row = connection.execute(select(schedules).where(*_is_still(seen)).with_for_update()).one_or_none()
+            if row is None:
+                continue
+            _check_previous(connection, row)
+            connection.execute(update(schedules).where(schedules.c.name == name).values(last_job=new.id))
+            insert_job(connection, new)
+            _note(connection, actor, "run schedule", name, {"job": new.id})
+            return new.id
+
+
+def _check_previous(connection: Connection, row: Any) -> None:
+    """Raises NotAllowed for a schedule whose jobs may not overlap and whose previous one has not ended."""
+    last = select(jobs.c.state.label("previous_state")).where(jobs.c.id == row.last_job)
+    previous = connection.execute(last).one_or_none()
+    if row.overlap != "allow" and previous is not None and previous_is_active(previous):
+        raise NotAllowed(
+            f"Job {row.last_job} of the schedule {row.name!r} is {previous.previous_state}, and its jobs may not "
+            f"overlap (overlap={row.overlap!r}); wait for its end, or cancel it"
+        )
 
 
 def remove(name: str, actor: str) -> None:
     """Delete one that was made by a call. Raises UnknownSchedule, NotAllowed."""
-    with begin() as connection:
-        own(_locked(connection, name))
+    with _begin() as connection:
+        own(_of(name, connection.execute(_this(name).with_for_update()).one_or_none()))
         connection.execute(delete(schedules).where(schedules.c.name == name))
         _note(connection, actor, "remove schedule", name)
 
@@ -100,13 +144,25 @@ def own(row: Any) -> None:
         )
 
 
-def _locked(connection: Connection, name: str) -> Any:
-    row = connection.execute(
-        select(schedules).where(schedules.c.name == name, schedules.c.removed.is_(False)).with_for_update()
-    ).one_or_none()
+def _look(name: str) -> tuple[Any, datetime]:
+    """The row as it is, and the database's time. Raises UnknownSchedule."""
+    with reading() as connection:
+        return _of(name, connection.execute(_this(name)).one_or_none()), clock(connection)
+
+
+def _this(name: str) -> Select[Any]:
+    return select(schedules).where(schedules.c.name == name, schedules.c.removed.is_(False))
+
+
+def _of(name: str, row: Any) -> Any:
     if row is None:
         raise UnknownSchedule(f"There is no schedule {name[:200]!r}; `celadon schedules list` shows them", name=name)
     return row
+
+
+def _is_still(row: Any) -> tuple[Any, ...]:
+    """SQL: nobody has changed it since."""
+    return schedules.c.name == row.name, schedules.c.version == row.version, schedules.c.removed.is_(False)
 
 
 def _note(connection: Connection, actor: str, action: str, name: str, detail: Any = None) -> None:

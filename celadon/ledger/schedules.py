@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from celadon import due
+from celadon.ids import new_id
 from celadon.jobs import NewJob
 from celadon.ledger.db import at, begin, by, clock, reading
 from celadon.ledger.tables import jobs, schedules
@@ -59,11 +60,14 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Left:
-    """Schedules of the configuration whose rows were left as they are, by name."""
+class Synced:
+    """What a sync could not do or may not have been meant to do: schedules by name."""
 
-    newer: Sequence[str] = ()  # A newer configuration made them.
-    taken: Sequence[str] = ()  # Somebody has made one of that name by a call.
+    newer: list[str] = field(default_factory=list)  # Left as they are: a newer configuration made them.
+    taken: list[str] = field(default_factory=list)  # Left: somebody has made one of that name by a call.
+    busy: list[str] = field(default_factory=list)  # Left: somebody is at them just now. To be tried again.
+    removed: list[str] = field(default_factory=list)  # No longer configured.
+    disputed: list[str] = field(default_factory=list)  # Another configuration of this very generation said otherwise.
 
 
 def entry_of(row: Any) -> Entry:
@@ -71,47 +75,73 @@ def entry_of(row: Any) -> Entry:
     return Entry(**{fact.name: getattr(row, fact.name) for fact in fields(Entry)})
 
 
-def sync(entries: Sequence[Entry], generation: int) -> Left:
+def sync(entries: Sequence[Entry], generation: int) -> Synced:
     """Make the configured rows equal to `entries`, and leave rows of a newer generation alone.
 
     A schedule that is already there keeps its due times unless its rule changed, and a due time that has come stays
     due. One that is no longer configured stays as a removed row, so that a Beat with an older configuration does not
-    bring it back.
+    bring it back. Nobody is waited for: a row that somebody else has locked, or changes meanwhile, is `busy`.
     """
-    taken = []
+    synced = Synced()
+    wanted = {entry.name: entry for entry in entries}
     with begin() as connection:
-        for entry in sorted(entries, key=lambda entry: entry.name):  # In one order, so that two Beats can't deadlock.
-            if not _sync_one(connection, entry, generation):
-                taken.append(entry.name)
-        configured = and_(schedules.c.source == "config", schedules.c.generation <= generation)
-        connection.execute(
-            update(schedules)
-            .where(configured, schedules.c.name.not_in([entry.name for entry in entries]))
-            .values(removed=True, generation=generation)
-        )
-        newer = select(schedules.c.name).where(schedules.c.source == "config", schedules.c.generation > generation)
-        return Left(newer=list(connection.execute(newer.order_by(schedules.c.name)).scalars()), taken=taken)
+        found = {row.name: row for row in connection.execute(select(schedules).order_by(schedules.c.name))}
+        # In one order, so that two Beats can't deadlock.
+        for name in sorted(wanted.keys() | {row.name for row in found.values() if row.source == "config"}):
+            entry, old = wanted.get(name), found.get(name)
+            if old is None:
+                done = entry is None or _insert(connection, entry, generation)
+            elif old.source != "config":
+                synced.taken.append(name)
+                continue
+            elif old.generation > generation:
+                synced.newer.append(name)
+                continue
+            elif _as_wanted(old, entry) and old.generation == generation:
+                continue
+            else:
+                done = _change(connection, old, entry, generation)
+                if done and not _as_wanted(old, entry):
+                    if old.generation == generation:
+                        synced.disputed.append(name)
+                    if entry is None:
+                        synced.removed.append(name)
+            if not done:
+                synced.busy.append(name)
+    return synced
 
 
-def _sync_one(connection: Connection, entry: Entry, generation: int) -> bool:
-    """False: the name is taken by a schedule that was made by a call."""
-    old = connection.execute(select(schedules).where(schedules.c.name == entry.name).with_for_update()).one_or_none()
-    now = clock(connection)
-    new = {**entry.columns(), "generation": generation, "removed": False}
+def _as_wanted(old: Any, entry: Entry | None) -> bool:
+    """Whether the row says what the configuration does; None: nothing, and it is to be a removed one."""
+    return bool(old.removed) if entry is None else not old.removed and entry_of(old) == entry
+
+
+def _insert(connection: Connection, entry: Entry, generation: int) -> bool:
+    """False: another was quicker, perhaps with another configuration."""
+    new = {**entry.columns(), "generation": generation, "version": new_id(), **entry.from_now(clock(connection))}
+    made = connection.execute(
+        upsert(connection, schedules)
+        .values(name=entry.name, source="config", enabled=True, **new)
+        .on_conflict_do_nothing()
+        .returning(schedules.c.name)
+    )
+    return made.first() is not None
+
+
+def _change(connection: Connection, seen: Any, entry: Entry | None, generation: int) -> bool:
+    """False: it has changed since it was `seen`, or is locked."""
+    this = and_(schedules.c.name == seen.name, schedules.c.version == seen.version)
+    old = connection.execute(select(schedules).where(this).with_for_update(skip_locked=True)).one_or_none()
     if old is None:
-        connection.execute(
-            upsert(connection, schedules)
-            .values(name=entry.name, source="config", enabled=True, **new, **entry.from_now(now))
-            .on_conflict_do_nothing()
-        )
-        return True
-    if old.source != "config":
         return False
-    if old.generation <= generation:
+    new: dict[str, Any] = {"generation": generation, "version": new_id(), "removed": entry is None}
+    if entry is not None:
+        new |= entry.columns()
+        now = clock(connection)
         come = old.enabled and old.next_due is not None and old.next_due <= now
         if old.removed or (entry_of(old).times != entry.times and not come):
             new |= entry.from_now(now)
-        connection.execute(update(schedules).where(schedules.c.name == entry.name).values(**new))
+    connection.execute(update(schedules).where(schedules.c.name == seen.name).values(**new))
     return True
 
 
@@ -136,6 +166,7 @@ def fireable() -> Any:
     return and_(schedules.c.enabled.is_(True), schedules.c.removed.is_(False))
 
 
+MOST_SEEN = 1000  # Rows that a look reads, so that its cost is bounded. The next one goes on behind them.
 _DUE = (
     select(
         schedules,
@@ -147,14 +178,26 @@ _DUE = (
     # The previous job matters only to those that must not overlap with it. It may be gone from the table: it has ended.
     .outerjoin(jobs, and_(jobs.c.id == schedules.c.last_job, schedules.c.overlap != "allow"))
     .where(fireable(), schedules.c.next_due <= by())
-    .order_by(schedules.c.next_due)
+    # In turn, and not the oldest first: those that can't be fired would be the oldest for ever.
+    .order_by(schedules.c.name <= bindparam("turn"), schedules.c.name)
+    .limit(MOST_SEEN)
 )
 
 
-def due_now() -> Sequence[Any]:
-    """Rows whose next due time has come, with the database's time as `now` and what became of the previous job."""
+def due_now(turn: str = "") -> Sequence[Any]:
+    """Rows whose next due time has come, with the database's time as `now` and what became of the previous job.
+
+    By name, those after `turn` first; no more than MOST_SEEN.
+    """
     with reading() as connection:
-        return connection.execute(_DUE).all()
+        return connection.execute(_DUE, {"turn": turn}).all()
+
+
+def overdue(seconds: float) -> int:
+    """How many schedules came due so long ago, and nobody has fired them or left it out."""
+    late = select(func.count()).select_from(schedules).where(fireable(), schedules.c.next_due <= by(-seconds))
+    with reading() as connection:
+        return int(connection.execute(late).scalar_one())
 
 
 def previous_is_active(row: Any) -> bool:
@@ -197,6 +240,7 @@ def _move_on(
     **more: Any,
 ) -> bool:
     unmoved = [schedules.c.name == row.name, schedules.c.next_due == seen_due, schedules.c.last_due < due_time]
+    unmoved.append(schedules.c.version == row.version)  # `following` and the job are of the rule that stands.
     if row.overlap != "allow":  # Nobody has run it by hand meanwhile.
         unmoved.append(schedules.c.last_job.is_not_distinct_from(row.last_job))
     # A row that another scheduler has locked is left to it: one that is frozen in the midst holds up no other schedule.

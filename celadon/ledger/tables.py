@@ -269,6 +269,8 @@ schedules = Table(
     Column("last_due", Instant, nullable=False),
     Column("next_due", Instant, index=True),  # NULL: it has ended.
     Column("last_job", ID),  # Whom it fired last.
+    # Of what it is to do; another one with each change. Who has looked before such a change fires nothing after it.
+    Column("version", ID, nullable=False, server_default=""),
 )
 
 # What operators turn at run time, per queue, job name or tenant.

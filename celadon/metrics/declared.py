@@ -90,6 +90,14 @@ GATE_WAITING = Reading(
     ),
     labels=("kind", "name"),
 )
+SCHEDULES_OVERDUE = Reading(
+    name="celadon_schedules_overdue",
+    meaning=(
+        "Schedules that came due more than a minute ago and have not fired: their job is not declared or their payload "
+        "no longer fits it, their previous job has not ended, or the schedulers are behind. Every scheduler tells it: "
+        "use max."
+    ),
+)
 BUILD_INFO = Reading(
     name="celadon_build_info",
     meaning="Always 1; the labels name the version and the kind of process: web, worker or beat.",

@@ -14,14 +14,22 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from celadon import logs, queues
-from celadon.ledger import counting, limits
+from celadon.ledger import counting, limits, schedules
 from celadon.ledger.counting import Counts
 from celadon.metrics import seats
-from celadon.metrics.declared import BUILD_INFO, GATE_WAITING, JOBS, QUEUE_JOBS, QUEUE_OLDEST_AGE_SECONDS
+from celadon.metrics.declared import (
+    BUILD_INFO,
+    GATE_WAITING,
+    JOBS,
+    QUEUE_JOBS,
+    QUEUE_OLDEST_AGE_SECONDS,
+    SCHEDULES_OVERDUE,
+)
 from celadon.metrics.kinds import Reading
 
 log = logs.get("celadon.metrics")
 
+OVERDUE_S = 60.0  # A schedule that fires a moment late, or makes up for an absence, is no news.
 STALE_S = 60.0  # A count older than that is not told: no number is better than a wrong one.
 
 
@@ -64,11 +72,16 @@ class Ledger(Collector):
     """The ledger's counts, as the scheduler last took them."""
 
     def __init__(self) -> None:
-        self._taken: tuple[float, Counts, Mapping[tuple[str, ...], int]] | None = None
+        self._taken: tuple[float, Counts, Mapping[tuple[str, ...], int], int] | None = None
 
     def take(self) -> int:
         """Count anew. Raises LedgerUnavailable."""
-        self._taken = (time.monotonic(), counting.count(queues.names()), limits.lines())
+        self._taken = (
+            time.monotonic(),
+            counting.count(queues.names()),
+            limits.lines(),
+            schedules.overdue(OVERDUE_S),
+        )
         return 0
 
     def collect(self) -> Iterable[Metric]:
@@ -79,6 +92,7 @@ class Ledger(Collector):
         yield _family(JOBS, {(state,): number for state, number in states.items()})
         yield _family(QUEUE_JOBS, {(name,): found.jobs for name, found in counted.items()})
         yield _family(GATE_WAITING, taken[2])
+        yield _family(SCHEDULES_OVERDUE, {(): taken[3]})
         yield _family(QUEUE_OLDEST_AGE_SECONDS, {(name,): found.oldest_s for name, found in counted.items()})
 
 

@@ -124,7 +124,8 @@ class Sandbox:
 
     def _due(self) -> list[str]:
         if self._schedules:
-            firing.fire_due()
+            while (looked := firing.fire_due()).fired and not looked.through:
+                pass
         moving.promote()
         moving.release()
         moving.hold_unplaced()
@@ -182,6 +183,7 @@ def sandbox(*, at_once: bool = False, schedules: bool = False) -> Iterator[Sandb
             box = Sandbox(at_once=at_once, schedules=schedules)
             for module in _ASK_FOR_DUE_TIMES:
                 afterwards.enter_context(_instead(module, due=box._rules))
+            afterwards.enter_context(_instead(operations, rule_of=box._rules.rule_of))
             with _instead(_submit, deliver=box._deliver), _instead(_bulk, _deliver=box._deliver_many):
                 yield box
     finally:

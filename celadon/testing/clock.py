@@ -6,26 +6,26 @@ that grows older: every time in it moves back by the same span, and what lay in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, func, update
 
 from celadon import due
-from celadon.due import Rule
+from celadon.due import LEAST, ORIGIN, Rule
 from celadon.ledger.db import Instant, begin
 from celadon.ledger.tables import metadata
+from celadon.schedules import rule_of
 
 _FAR = timedelta(days=365_250)
-_LEAST = timedelta(milliseconds=1)  # That the ledger keeps.
 
 
 def advance(span: timedelta) -> timedelta:
     """Make everything in the ledger older by `span`, in one transaction; by how much it has, to the millisecond."""
     if span < timedelta(0):
         raise ValueError(f"advance({span!r}): time only goes forward")
-    span = round(span / _LEAST) * _LEAST
+    span = round(span / LEAST) * LEAST
     with begin() as connection:
         for table in metadata.sorted_tables:
             times = [column for column in table.columns if isinstance(column.type, Instant)]
@@ -39,8 +39,15 @@ def advance(span: timedelta) -> timedelta:
 class Rules:
     """`celadon.due` on a ledger that was made older: rules are kept by the clock as if the span had passed."""
 
+    ORIGIN, LEAST = ORIGIN, LEAST
+
     def __init__(self) -> None:
         self.passed = timedelta(0)
+
+    def rule_of(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A rule as a caller tells it. Like every time in a call, `at` means the clock that does not move."""
+        at = given.get("at")
+        return rule_of({**given, "at": at + self.passed} if isinstance(at, datetime) else given)
 
     def last(self, rule: Rule, since: datetime, now: datetime, most: int) -> list[datetime]:
         return self._back(due.last(rule, since + self.passed, now + self.passed, most))

@@ -150,6 +150,7 @@ class SalesReport(Base):
     tax_cents: Mapped[int] = mapped_column(BigInteger)
     products: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # sku, name, quantity, revenue_cents; best first.
     made_at: Mapped[datetime]
+    to_mail: Mapped[bool] = mapped_column(default=False)  # Its letter has yet to be sent.
 
 
 def get_order(session: Session, order_id: str) -> Order:

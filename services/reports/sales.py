@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.mail import Mailer
@@ -21,7 +22,9 @@ from services.steps import Steps
 
 PART = 1000  # Orders per step: some milliseconds of the database's time, and then a place to stop at.
 DAY = timedelta(days=1)
-CATCH_UP = 31  # Days that one run looks back for those that have no report: a month without a scheduler is mended.
+# Days that one run looks back for those that have no report, or whose letter was not sent: a month without a scheduler
+# or a mail server is mended.
+CATCH_UP = 31
 
 
 def report(
@@ -29,12 +32,13 @@ def report(
 ) -> dict[str, dict[str, Any]]:
     """Report on each day that is over and has no report yet, or on one; return the totals of each.
 
-    A run that is interrupted goes on after the last part that it has added up.
+    A run that is interrupted goes on after the last part that it has added up. A letter that can't be sent keeps no
+    other; a later run reports on its day once more, and sends it then.
 
     Args:
         zone: where days begin and end.
         to: who gets the reports by mail, at least once each; empty: nobody.
-        day: reported on again, or for the first time; None: the days that have no report.
+        day: reported on again, or for the first time; None: the days that have no report, or one that was not sent.
         now: another time than the present, for tests.
 
     Raises:
@@ -44,15 +48,18 @@ def report(
     if day and day >= today:
         raise ValueError(f"{day} is not over in {zone.key}; the last day that can be reported on is {today - DAY}")
     days = [day.isoformat()] if day else steps.run("days", without_report, today, zone)
-    return {name: _day(date.fromisoformat(name), zone, steps, mailer, to) for name in days}
+    reports = {name: _day(date.fromisoformat(name), zone, steps, to_mail=bool(to)) for name in days}
+    with steps.independent():
+        for name, kept in reports.items() if to else ():
+            facts = {"day": name, **kept}
+            steps.run(f"{name} mailed", write, facts, mailer, to, outside=True, record=partial(mailed, name))
+    return {name: {key: value for key, value in kept.items() if key != "products"} for name, kept in reports.items()}
 
 
-def _day(day: date, zone: ZoneInfo, steps: Steps, mailer: Mailer, to: str) -> dict[str, Any]:
+def _day(day: date, zone: ZoneInfo, steps: Steps, *, to_mail: bool) -> dict[str, Any]:
     sold = _add_up(day, zone, steps)
-    kept: dict[str, Any] = steps.run(f"{day} kept", keep, day, zone, sold)
-    if to:
-        steps.run(f"{day} mailed", write, {"day": day.isoformat(), **kept}, mailer, to, outside=True)
-    return {name: value for name, value in kept.items() if name != "products"}
+    kept: dict[str, Any] = steps.run(f"{day} kept", keep, day, zone, sold, to_mail=to_mail)
+    return kept
 
 
 def _add_up(day: date, zone: ZoneInfo, steps: Steps) -> dict[str, Any]:
@@ -77,12 +84,12 @@ def _add_up(day: date, zone: ZoneInfo, steps: Steps) -> dict[str, Any]:
 
 
 def without_report(session: Session, today: date, zone: ZoneInfo) -> list[str]:
-    """The days before `today` that have no report, oldest first, none from before the shop's first order."""
+    """The days before `today` whose report is not made or not sent, oldest first, none from before the first order."""
     first = session.scalar(select(func.min(Order.created_at)))
     if first is None:
         return []
     begin = max(first.astimezone(zone).date(), today - CATCH_UP * DAY)
-    there = set(session.scalars(select(SalesReport.day).where(SalesReport.day >= begin)))
+    there = set(session.scalars(select(SalesReport.day).where(SalesReport.day >= begin, ~SalesReport.to_mail)))
     days = (begin + n * DAY for n in range((today - begin).days))
     return [day.isoformat() for day in days if day not in there]
 
@@ -117,16 +124,21 @@ def add_up(session: Session, day: date, zone: ZoneInfo, after: list[Any] | None)
     }
 
 
-def keep(session: Session, day: date, zone: ZoneInfo, sold: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the day's row, in place of an earlier one; return it."""
+def keep(session: Session, day: date, zone: ZoneInfo, sold: Mapping[str, Any], *, to_mail: bool) -> dict[str, Any]:
+    """Write the day's row, in place of an earlier one; return it. to_mail: its letter is to be sent."""
     facts = {
         "timezone": zone.key,
         "currency": CURRENCY,
         "pieces": sum(line["quantity"] for line in sold["products"]),
         **sold,
     }
-    session.merge(SalesReport(day=day, made_at=datetime.now(UTC), **facts))
+    session.merge(SalesReport(day=day, made_at=datetime.now(UTC), to_mail=to_mail, **facts))
     return facts
+
+
+def mailed(day: str, session: Session, _: Any) -> None:
+    """Note that the day's letter was sent."""
+    session.execute(update(SalesReport).where(SalesReport.day == date.fromisoformat(day)).values(to_mail=False))
 
 
 def _plain(lines: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:

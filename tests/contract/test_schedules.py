@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,11 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from celadon.due import following
 from celadon.ledger import schedules
 from celadon.ledger.db import at, begin, clock, engine, reading
-from celadon.ledger.schedules import Entry, Left
+from celadon.ledger.schedules import Entry, Synced
 from celadon.ledger.tables import jobs
 from celadon.ledger.tables import schedules as table
 from celadon.states import State
-from tests.contract.given import count, new_job, race
+from tests.contract.given import ON_POSTGRESQL, count, new_job, race
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -35,8 +35,11 @@ def entry(name: str = "report", *, spec: Any = HOURLY, **facts: Any) -> Entry:
     return Entry(**{"name": name, "job": "contract.job", "spec": spec, "payload": {}, **facts})
 
 
-def sync(*entries: Entry, generation: int = 1) -> Left:
-    return schedules.sync(entries, generation)
+def sync(*entries: Entry, generation: int = 1) -> Synced:
+    """As a Beat does: again, for as long as somebody else is at a row."""
+    while (synced := schedules.sync(entries, generation)).busy:
+        pass
+    return synced
 
 
 def kept(name: str = "report") -> Any:
@@ -137,6 +140,57 @@ def test_a_due_time_that_has_come_is_not_lost_when_the_rule_changes():
     assert due_names() == ["report"]
 
 
+@pytest.mark.parametrize("old", [DAILY, {"at": "2020-01-01T00:00:00.000+00:00"}], ids=["daily", "once"])
+def test_a_late_firing_of_the_old_rule_writes_nothing_over_the_new_one(old):
+    sync(entry(spec=old))
+    change(next_due=at(-1), last_due=at(-86400))
+    seen = kept()
+    sync(entry(spec=HOURLY), generation=2)
+    changed = kept()
+
+    late = new_job(state=State.SCHEDULED, schedule="report", due=seen.next_due)
+    assert schedules.fire(seen, seen.next_due, seen.next_due, following(old, now()), late) is False
+    assert schedules.leave_out(seen, seen.next_due, seen.next_due, None) is False
+
+    assert kept() == changed
+    assert (changed.next_due, changed.spec, count(jobs)) == (seen.next_due, HOURLY, 0)
+
+
+def test_a_sync_that_changes_nothing_writes_nothing():
+    sync(entry("a", payload={"n": 1}, jitter_s=1.5, ends_at=datetime(2199, 1, 1, tzinfo=UTC)), entry("b"))
+    sync(entry("a", payload={"n": 1}, jitter_s=1.5, ends_at=datetime(2199, 1, 1, tzinfo=UTC)))
+
+    with statements() as asked:
+        sync(entry("a", payload={"n": 1}, jitter_s=1.5, ends_at=datetime(2199, 1, 1, tzinfo=UTC)))
+
+    assert [one for one in asked if "UPDATE" in one or "INSERT" in one] == []
+
+
+def test_a_sync_tells_what_it_removes_and_what_another_of_its_generation_disputes():
+    sync(entry("a"), entry("b"), entry("c"))
+
+    assert sync(entry("a"), entry("c", payload={"new": 1})) == Synced(removed=["b"], disputed=["b", "c"])
+    assert sync(entry("a"), entry("b"), entry("c"), generation=2) == Synced()
+    assert sync(entry("a"), generation=3) == Synced(removed=["b", "c"])
+    assert sync(entry("a"), generation=3) == Synced()
+
+
+@ON_POSTGRESQL
+def test_a_sync_waits_for_nobody_who_holds_a_schedule():
+    sync(entry("a"), entry("b"), entry("c"))
+    entries = [entry("a", spec=DAILY), entry("c", spec=DAILY), entry("new")]
+
+    with begin() as frozen:
+        frozen.execute(select(table).where(table.c.name != "c").with_for_update())
+
+        assert schedules.sync(entries, 2) == Synced(busy=["a", "b"])
+        assert (kept("a").spec, kept("c").spec) == (HOURLY, DAILY)
+        assert names() == {"a", "b", "c", "new"}
+
+    assert schedules.sync(entries, 2) == Synced(removed=["b"])
+    assert (kept("a").spec, names()) == (DAILY, {"a", "c", "new"})
+
+
 def test_a_paused_schedule_whose_rule_changes_has_nothing_to_make_up_for():
     sync(entry())
     change(next_due=at(-1), enabled=False)
@@ -157,7 +211,7 @@ def test_what_the_configuration_no_longer_names_is_gone():
 
 
 def test_an_older_generation_overwrites_nothing_of_a_newer_and_removes_nothing():
-    assert sync(entry("report", spec=DAILY), entry("new"), generation=2) == Left(newer=[], taken=[])
+    assert sync(entry("report", spec=DAILY), entry("new"), generation=2) == Synced()
 
     assert sync(entry("report", spec=HOURLY), entry("own")).newer == ["new", "report"]
 

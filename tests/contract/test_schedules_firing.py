@@ -31,8 +31,10 @@ SCHEDULERS = 4
 
 
 @pytest.fixture(autouse=True)
-def _nothing_told() -> None:
-    firing._told.clear()
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firing, "_memory", {})
+    monkeypatch.setattr(firing, "_turn", "")
+    monkeypatch.setattr(firing, "LOOK_S", 60.0)  # How busy the machine is decides nothing here.
 
 
 def now() -> datetime:
@@ -41,7 +43,9 @@ def now() -> datetime:
 
 
 def add(name: str = "report", **facts: Any) -> None:
-    schedules.add(name, **{"job": "contract.inline", "payload": {"word": "w"}, "every": 3600, **facts})
+    """A schedule that is due every hour, half an hour from now: none of its due times passes during the test."""
+    when = {} if "every" in facts or "at" in facts else {"crontab": f"{(now() + HOUR / 2).minute} * * * *"}
+    schedules.add(name, **{"job": "contract.inline", "payload": {"word": "w"}, **when, **facts})
 
 
 def kept(name: str = "report") -> Any:
@@ -64,7 +68,7 @@ def missed(times: int, name: str = "report") -> list[datetime]:
 
 def fire(schedulers: int = SCHEDULERS) -> int:
     """Let several schedulers look at the same moment; how many jobs they made."""
-    return sum(race(schedulers, lambda _: firing.fire_due()))
+    return sum(race(schedulers, lambda _: firing.fire_due().fired))
 
 
 def fired(name: str = "report") -> list[datetime]:
@@ -134,12 +138,49 @@ def test_a_schedule_that_makes_up_for_many_lets_the_others_have_their_turn(monke
     come = missed(8, "many")
     missed(1, "one")
 
-    assert firing.fire_due() == 3 + 1
+    assert firing.fire_due().fired == 3 + 1
 
     assert fired("many") == come[:3]
     assert len(fired("one")) == 1
-    assert [firing.fire_due() for _ in range(3)] == [3, 2, 0]
+    assert [firing.fire_due().fired for _ in range(3)] == [3, 2, 0]
     assert fired("many") == come
+
+
+def test_a_look_that_takes_long_gives_way_and_the_next_goes_on_behind_it(monkeypatch):
+    for name in ("a", "b", "unfit"):
+        add(name)
+        missed(1, name)
+    turn("unfit", job="of.another.release")
+    monkeypatch.setattr(firing, "LOOK_S", 0.0)
+
+    looks = [firing.fire_due() for _ in range(2)]
+
+    assert [(look.fired, look.through) for look in looks] == [(1, False), (1, False)]
+    assert (len(fired("a")), len(fired("b"))) == (1, 1)
+    # What can't be fired has its turn, and does not keep what comes due behind it.
+    for name in ("a", "z"):
+        if name == "z":
+            add(name)
+        turn(name, next_due=at(-1), last_due=at(-2))
+    assert [firing.fire_due().fired for _ in range(3)] == [0, 1, 1]
+
+
+def test_what_a_long_absence_left_is_cut_once_and_then_made_up_for_without_asking_for_all_of_it(monkeypatch):
+    add(missed="all", missed_max=25)
+    come = missed(100)
+    asked: list[int] = []
+    real = due.last
+    monkeypatch.setattr(due, "last", lambda *facts: (asked.append(facts[-1]), real(*facts))[1])
+
+    with capture_logs() as logged:
+        looks = [firing.fire_due() for _ in range(3)]
+
+    assert [(look.fired, look.through) for look in looks] == [(10, False), (10, False), (5, True)]
+    assert fired() == come[-25:]
+    assert asked.count(25) == 1
+    (told,) = [one for one in logged if one["event"] == "schedule.left_out"]
+    assert (told["why"], told["due_times"]) == ("missed", 75)
+    assert [told["since"], told["up_to"]] == [one.isoformat(timespec="milliseconds") for one in (come[0], come[-26])]
 
 
 def test_a_scheduler_that_dies_amid_what_it_makes_up_for_leaves_the_rest_to_the_next(monkeypatch):
@@ -165,7 +206,7 @@ def test_a_scheduler_that_dies_amid_what_it_makes_up_for_leaves_the_rest_to_the_
 
 def test_under_skip_what_passed_more_than_a_minute_ago_is_left_out():
     five_minutes_ago = (now() - timedelta(minutes=5)).minute
-    add(every=None, crontab=f"{five_minutes_ago} * * * *", missed="skip")
+    add(crontab=f"{five_minutes_ago} * * * *", missed="skip")
     come = missed(3)
 
     with capture_logs() as logged:
@@ -230,7 +271,7 @@ def test_what_came_due_during_a_pause_is_not_made_up_for(missed_policy):
 
 
 def test_a_one_off_fires_once_and_has_ended():
-    add(every=None, at=now() + timedelta(days=1))
+    add(at=now() + timedelta(days=1))
     turn(spec={"at": (now() - HOUR).isoformat(timespec="milliseconds")}, next_due=at(-3600))
     once = datetime.fromisoformat(kept().spec["at"])
     turn(next_due=once, last_due=once - HOUR)
@@ -328,12 +369,33 @@ def test_under_queue_the_latest_due_time_is_fired_as_soon_as_the_previous_job_ha
 
 def test_under_queue_what_passed_after_the_previous_job_had_ended_was_missed():
     five_minutes_ago = (now() - timedelta(minutes=5)).minute
-    job_id = previous(State.SUCCEEDED, "queue", every=None, crontab=f"{five_minutes_ago} * * * *", missed="skip")
+    job_id = previous(State.SUCCEEDED, "queue", crontab=f"{five_minutes_ago} * * * *", missed="skip")
     change(job_id, finished_at=at(-86400))
     missed(1)
 
     assert fire() == 0
     assert fired() == []
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
+def test_what_nobody_was_there_for_after_the_previous_job_had_ended_was_missed_too(overlap):
+    # Given a job that ended a moment after the next due time, and then no scheduler for half an hour.
+    job_id = previous(State.SUCCEEDED, overlap, missed="skip")
+    (come,) = missed(1)
+    change(job_id, finished_at=come + timedelta(seconds=1))
+
+    assert fire() == 0
+
+    assert fired() == []
+    assert kept().next_due == come + HOUR
+
+
+def test_under_skip_and_skip_nothing_is_fired_late_for_the_end_of_the_previous_job():
+    job_id = previous(State.SUCCEEDED, "skip", missed="skip")
+    missed(1)
+    change(job_id, finished_at=at())
+
+    assert fire() == 0
 
 
 def test_under_queue_and_all_the_due_times_are_fired_one_after_another_in_order():
@@ -423,7 +485,7 @@ def test_a_schedule_of_a_job_that_is_not_known_here_is_left_to_a_scheduler_that_
     turn(job="of.another.release")
 
     with capture_logs() as logged:
-        assert [firing.fire_due() for _ in range(5)] == [0] * 5
+        assert [firing.fire_due().fired for _ in range(5)] == [0] * 5
 
     assert events(logged) == ["schedule.unfit"], "not at every tick"
     assert (logged[0]["schedule"], logged[0]["job"]) == ("report", "of.another.release")
@@ -440,7 +502,7 @@ def test_a_schedule_whose_payload_fits_no_longer_is_not_lost():
     turn(payload={"wort": "w"})
 
     with capture_logs() as logged:
-        assert [firing.fire_due() for _ in range(3)] == [0] * 3
+        assert [firing.fire_due().fired for _ in range(3)] == [0] * 3
     assert events(logged) == ["schedule.unfit"]
     assert "wort: Extra inputs" in logged[0]["error"]
 
@@ -456,7 +518,7 @@ def test_it_is_told_again_after_a_minute_that_a_schedule_can_not_be_fired(monkey
 
     with capture_logs() as logged:
         firing.fire_due()
-        monkeypatch.setitem(firing._told, "report", 0.0)
+        monkeypatch.setattr(firing._memory["report"], "tell_at", 0.0)
         firing.fire_due()
 
     assert events(logged) == ["schedule.unfit"] * 2
@@ -470,8 +532,8 @@ def test_a_schedule_that_fails_does_not_keep_the_others():
     turn("unfit", job="of.another.release")
 
     with capture_logs() as logged:
-        assert firing.fire_due() == 1
-        assert firing.fire_due() == 0
+        assert firing.fire_due().fired == 1
+        assert firing.fire_due().fired == 0
 
     assert fired("good") != []
     assert sorted(events(logged)) == ["schedule.failed", "schedule.fired", "schedule.unfit"]
@@ -498,7 +560,7 @@ def test_a_job_that_can_not_be_stored_is_not_taken_for_one_that_was(monkeypatch)
 
     with monkeypatch.context() as patched, capture_logs() as logged:
         patched.setattr(firing, "_job", lambda *facts: replace(real(*facts), name=None))
-        assert firing.fire_due() == 0
+        assert firing.fire_due().fired == 0
 
     assert events(logged) == ["schedule.failed"]
     assert fire() == 1
@@ -527,7 +589,7 @@ def test_firing_costs_one_transaction_for_each_due_time():
     missed(5)
 
     with commits() as written:
-        assert firing.fire_due() == 5
+        assert firing.fire_due().fired == 5
 
     assert len(written) == 5
 
@@ -564,6 +626,49 @@ def test_many_schedules_and_many_schedulers_make_each_due_time_one_job():
         assert len(fired(name)) == (1 if once else 3)
 
 
+# --- a schedule that is changed between a scheduler's look and its firing
+
+
+CHANGES: dict[str, Any] = {
+    "its rule": {"every": 60},
+    "its payload": {"payload": {"word": "new"}},
+    "its queue": {"queue": "data_sync"},
+    "its jitter": {"jitter_s": 1},
+    "its policy": {"missed": "skip"},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_a_late_firing_of_what_has_been_edited_since_fires_nothing(changes, monkeypatch):
+    add()
+    missed(1)
+    (seen,) = firing.schedules.due_now()
+    schedules.edit("report", **changes)
+    after = kept()
+
+    monkeypatch.setattr(firing.schedules, "due_now", lambda _turn: [seen])
+    assert firing.fire_due().fired == 0
+
+    assert kept() == after
+    assert count(jobs) == 0
+
+
+def test_a_late_firing_of_one_that_was_removed_and_made_anew_fires_nothing(monkeypatch):
+    add()
+    (come,) = missed(1)
+    (seen,) = firing.schedules.due_now()
+    schedules.remove("report")
+    add(payload={"word": "new"})
+    turn(next_due=come, last_due=come - timedelta(seconds=1))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(firing.schedules, "due_now", lambda _turn: [seen])
+        assert firing.fire_due().fired == 0
+
+    assert fire() == 1
+    assert job_of(come).payload == {"word": "new"}
+
+
 # --- a scheduler that is frozen
 
 
@@ -581,6 +686,21 @@ def test_a_schedule_that_a_frozen_scheduler_has_locked_holds_up_no_other():
 
     assert fire() == 1
     assert len(fired("locked")) == 1
+
+
+@ON_POSTGRESQL
+def test_a_schedule_that_stays_locked_is_told(monkeypatch):
+    add("locked")
+    missed(1, "locked")
+    monkeypatch.setattr(firing, "HELD_S", 0.0)
+
+    with begin() as frozen, capture_logs() as logged:
+        frozen.execute(select(table.c.name).with_for_update())
+        for _ in range(5):
+            firing.fire_due()
+
+    assert events(logged) == ["schedule.held"], "once, and not at every tick"
+    assert logged[0]["schedule"] == "locked"
 
 
 @ON_POSTGRESQL

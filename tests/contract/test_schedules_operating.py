@@ -9,18 +9,19 @@ import pytest
 from sqlalchemy import select, update
 
 import tests.contract.jobs  # noqa: F401 (declares the jobs that schedules name)
-from celadon import schedules
+from celadon import plans, schedules
 from celadon.errors import (
     CeladonError,
     InvalidOption,
     InvalidPayload,
+    LedgerUnavailable,
     NotAllowed,
     PayloadTooLarge,
     UnknownJob,
     UnknownQueue,
     UnknownSchedule,
 )
-from celadon.ledger import claims, moving
+from celadon.ledger import claims, moving, schedule_changes
 from celadon.ledger import schedules as rows
 from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.schedules import Entry
@@ -28,7 +29,8 @@ from celadon.ledger.tables import audit, jobs
 from celadon.ledger.tables import schedules as table
 from celadon.schedules import ScheduleView
 from celadon.states import State
-from tests.contract.given import a_claim, a_job, count, race, row
+from tests.contract.given import ON_POSTGRESQL, a_claim, a_job, count, race, row
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -115,7 +117,7 @@ REFUSED: list[tuple[dict[str, Any], type[CeladonError], str]] = [
     ({"at": datetime(2199, 1, 1)}, InvalidOption, "has no time zone"),  # noqa: DTZ001
     ({"ends_at": datetime(2020, 1, 1, tzinfo=UTC)}, InvalidOption, "ends_at=2020-01-01.*no due time is left"),
     ({"starts_at": FAR, "ends_at": FAR - timedelta(1)}, InvalidOption, "ends_at=.*is before starts_at="),
-    ({"at": FAR, "starts_at": FAR + timedelta(1)}, InvalidOption, "starts_at=.*no due time comes after it"),
+    ({"at": FAR, "starts_at": FAR + timedelta(1)}, InvalidOption, "starts_at=.*no due time comes from then on"),
     ({"starts_at": "tomorrow"}, InvalidOption, "starts_at='tomorrow' is no time"),
     ({"job": "contract.inlin"}, UnknownJob, "did you mean 'contract.inline'"),
     ({"payload": {"wort": "w"}}, InvalidPayload, "wort: Extra inputs"),
@@ -218,7 +220,7 @@ def test_a_schedule_that_has_ended_lives_again_by_another_end():
     ("changes", "error", "told"),
     [
         ({"crontab": "61 * * * *"}, InvalidOption, "minute='61'"),
-        ({"timezone": "Europe/Berlin"}, InvalidOption, "nothing was given"),
+        ({"timezone": "Europe/Berlin"}, InvalidOption, "is for a crontab; the schedule is due every 3600 s"),
         ({"at": datetime(2020, 1, 1, tzinfo=UTC)}, InvalidOption, "no due time is left"),
         ({"payload": {}}, InvalidPayload, "word: Field required"),
         ({"job": "contract.deferred"}, InvalidPayload, "order_id"),
@@ -421,6 +423,80 @@ def test_a_preview_of_a_paused_schedule_is_what_it_would_be_if_it_were_resumed_n
 
     assert now() < moments[0] <= now() + timedelta(hours=1)
     assert moments[1] - moments[0] == timedelta(hours=1)
+
+
+def test_a_preview_of_an_overdue_schedule_tells_what_comes_next_and_nothing_that_has_passed():
+    add(crontab=f"{(now() + timedelta(minutes=30)).minute} * * * *")
+    first = schedules.find("report").next_due
+    assert first is not None
+    change(next_due=first - timedelta(hours=5), last_due=at(-86400))
+
+    assert schedules.preview("report", 2) == [first, first + timedelta(hours=1)]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"at": FAR},
+        {"every": 86400, "ends_at": FAR},
+        {"crontab": "0 0 * * *", "ends_at": FAR + timedelta(hours=23)},
+    ],
+    ids=["once", "an interval", "a crontab"],
+)
+@ON_SQLITE
+def test_the_beginning_itself_may_be_the_only_due_time(facts):
+    assert add(starts_at=FAR, **facts).next_due == FAR
+
+
+@ON_SQLITE
+def test_an_interval_that_comes_no_more_within_all_time_is_refused_in_words():
+    with pytest.raises(InvalidOption, match="no due time comes from then on"):
+        add(every=timedelta(days=7), starts_at=datetime(9999, 12, 31, tzinfo=UTC))
+
+
+@ON_POSTGRESQL
+def test_an_operator_neither_waits_long_for_a_schedule_nor_holds_one_for_long(monkeypatch):
+    add()
+    monkeypatch.setattr(schedule_changes, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(schedule_changes, "STANDS_STILL_S", 0.2)
+
+    with begin() as other:
+        other.execute(select(table).with_for_update())
+        for act in (schedules.pause, schedules.run_now, schedules.remove):
+            with pytest.raises(LedgerUnavailable, match="Somebody else holds the schedule"):
+                act("report")
+
+    # And of one that is frozen, whatever it was doing, the lock is taken.
+    with pytest.raises(LedgerUnavailable), schedule_changes._begin() as frozen:
+        frozen.execute(select(table).with_for_update())
+        assert eventually("it can be paused", lambda: _paused("report"), within=10)
+        frozen.execute(select(1))
+
+
+def _paused(name: str) -> bool:
+    try:
+        return schedules.pause(name).status == "paused"
+    except LedgerUnavailable:
+        return False
+
+
+def test_what_the_users_own_code_checks_is_checked_with_nothing_locked_and_again_when_somebody_was_quicker(monkeypatch):
+    add()
+    real, checked = plans.job_of, []
+
+    def validates(*facts: Any) -> Any:
+        checked.append(facts)
+        if len(checked) in (1, 3):  # Would wait for ever if the row were locked.
+            change(queue="data_sync", version=str(len(checked)))
+        return real(*facts)
+
+    monkeypatch.setattr(plans, "job_of", validates)
+    edited = schedules.edit("report", jitter_s=5)
+    job_id = schedules.run_now("report")
+
+    assert (edited.queue, edited.jitter_s) == ("data_sync", 5.0)
+    assert row(job_id).queue == "data_sync"
+    assert len(checked) == 4
 
 
 @pytest.mark.parametrize("many", [0, 1001])

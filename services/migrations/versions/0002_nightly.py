@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("tax_cents", sa.BigInteger, nullable=False),
         sa.Column("products", sa.JSON, nullable=False),
         sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("to_mail", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("day", name="pk_sales_reports"),
     )
 

@@ -13,8 +13,10 @@ from structlog.testing import capture_logs
 
 from celadon import app, beat, queues
 from celadon.errors import UnknownJob
-from celadon.ledger import moving, presence
+from celadon.firing import Looked
+from celadon.ledger import moving, presence, schedules
 from celadon.ledger.db import at, begin, clock, engine, reading
+from celadon.ledger.schedules import Synced
 from celadon.ledger.tables import jobs, workers
 from celadon.ledger.tables import schedules as table
 from celadon.states import State
@@ -65,6 +67,20 @@ def test_a_scheduler_says_which_schedules_it_leaves_to_others(declare, monkeypat
     newer = {"schedules": ["often"], "generation": 2, "event": "schedules.newer", "log_level": "warning"}
     taken = {"schedules": ["own"], "event": "schedules.taken", "log_level": "warning"}
     assert of_schedules(logged) == [newer, taken]
+
+
+def test_a_scheduler_says_what_it_removes_and_that_two_configurations_have_one_generation(declare):
+    declare(often={"task": "unit.deferred", "schedule": 60}, gone={"task": "unit.deferred", "schedule": 60})
+    beat.sync()
+    declare(often={"task": "unit.deferred", "schedule": 90})
+
+    with capture_logs() as logged:
+        beat.sync()
+
+    removed, disputed = of_schedules(logged)
+    assert (removed["event"], removed["schedules"]) == ("schedules.removed", ["gone"])
+    assert (disputed["event"], disputed["schedules"]) == ("schedules.disputed", ["gone", "often"])
+    assert "raise beat_generation" in disputed["cure"]
 
 
 def test_a_scheduler_does_not_begin_with_a_schedule_that_can_not_be(declare):
@@ -123,6 +139,32 @@ def test_one_tick_syncs_fires_and_promotes(scheduler):
     assert row(job.id).state == State.QUEUED
     assert 0 < pause <= 1
     assert [one.lane for one in presence.alive()] == ["beat"]
+
+
+def test_a_scheduler_whose_sync_meets_a_row_that_is_held_does_its_work_and_tries_again(scheduler, monkeypatch):
+    real, held = schedules.sync, [["often"], ["often"]]
+    monkeypatch.setattr(schedules, "sync", lambda *facts: Synced(busy=held.pop()) if held else real(*facts))
+    change(a_job(state=State.SCHEDULED, delay_s=60.0), run_at=at(-1))
+
+    with capture_logs() as logged:
+        scheduler.tick()
+        assert count(jobs, jobs.c.state == State.QUEUED) == 1
+        assert [one.lane for one in presence.alive()] == ["beat"]
+        scheduler.tick()
+        assert count(table) == 0
+        scheduler.tick()
+
+    assert count(table) == 1
+    assert [one["event"] for one in of_schedules(logged)] == ["schedules.busy"]
+
+
+def test_while_more_is_due_there_is_no_pause(scheduler, monkeypatch):
+    looks = [Looked(fired=1, through=False), Looked(fired=0, through=False), Looked(fired=1, through=True)]
+    monkeypatch.setattr(beat, "fire_due", lambda: looks.pop(0))
+
+    pauses = [scheduler.tick() for _ in range(3)]
+
+    assert pauses[0] == 0 < min(pauses[1:]), "unless nothing of it can be fired"
 
 
 def test_a_scheduler_outlives_a_ledger_that_is_away(scheduler, ledger):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from celadon import due
 from celadon.due import following, jitter, last, latest, preview, rules, within
 from celadon.errors import InvalidOption
+from celadon.times import LAST
 
 MS = timedelta(milliseconds=1)
 
@@ -99,6 +100,8 @@ def test_an_interval_that_hangs_on_the_last_run_is_refused_with_the_cure():
         ("60 * * * *", r"minute='60'.*60 > 59.*it takes 0-59"),
         ("0 24 * * *", "hour='24'.*it takes 0-23"),
         ("0 0 0 * *", "day_of_month='0'.*it takes 1-31"),
+        ("0 0 * * monkey", "'monkey' is no value of this field"),
+        ("0 0 * decoy *", "'decoy' is no value of this field"),
         ("0 0 * 13 *", "month_of_year='13'.*it takes 1-12 or jan-dec"),
         ("0 0 * * 7", "day_of_week='7'.*Sunday being 0"),
         ("*/0 * * * *", r"minute='\*/0': '\*/0' can't be read"),
@@ -352,6 +355,18 @@ def test_due_times_do_not_depend_on_the_zone_in_which_the_instant_is_told():
 
     assert following(rule, moment) == following(rule, moment.astimezone(ZoneInfo(NEW_YORK)))
     assert following(rule, moment) == at("2026-07-01 09:00:00")
+
+
+@pytest.mark.parametrize("every_s", [1.0, 7 * 86400.0, 10 * 365 * 86400.0])
+def test_an_interval_that_would_go_beyond_all_time_comes_no_more(every_s):
+    last = latest({"every_s": every_s}, LAST)
+    assert last is not None
+    assert preview({"every_s": every_s}, last - timedelta(seconds=every_s / 2), 10) == [last]
+
+
+@pytest.mark.parametrize("text", ["0 0 * * Monday,thurs", "0 0 * SEPT,june *"])
+def test_names_may_be_whole_or_shortened(text):
+    assert rules.from_text(text)["crontab"]
 
 
 def test_at_the_end_of_time_nothing_is_due_any_more():

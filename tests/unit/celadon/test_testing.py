@@ -426,6 +426,22 @@ def test_what_comes_once_comes_when_so_much_time_has_passed(monkeypatch):
         assert schedules.find("once").status == "ended"
 
 
+def test_times_in_a_call_are_those_of_the_clock_that_does_not_move(monkeypatch):
+    monkeypatch.setattr(celeryconfig, "beat_schedule", {})
+    with sandbox(schedules=True) as box:
+        box.advance(timedelta(minutes=95))
+        schedules.add("once", "sandboxed.tick", at=datetime.now(UTC) + HOUR)
+        schedules.add("often", "sandboxed.tick", every=86400, starts_at=datetime.now(UTC) + HOUR)
+        once = schedules.find("once").next_due
+        assert once is not None
+        assert abs(once - datetime.now(UTC) - HOUR) < timedelta(minutes=5)
+        schedules.edit("once", at=datetime.now(UTC) + HOUR)
+        box.advance(timedelta(minutes=59))
+        assert box.run_due() == []
+        box.advance(timedelta(minutes=2))
+        assert len(box.run_due()) == 1
+
+
 def test_rows_of_one_schedule_do_not_meet_on_their_way(scheduled):
     for _ in range(2):
         scheduled.advance(timedelta(minutes=1))

@@ -77,6 +77,7 @@ def upgrade() -> None:
             sa.Column("starts_at", Instant()),
             sa.Column("ends_at", Instant()),
             sa.Column("last_job", sa.String(length=64)),
+            sa.Column("version", sa.String(length=64), nullable=False, server_default=""),
         ):
             schedules.add_column(new)
         schedules.alter_column("next_due", existing_type=Instant(), nullable=True)
@@ -118,7 +119,17 @@ def downgrade() -> None:
     op.execute("DELETE FROM schedules WHERE next_due IS NULL")
     with op.batch_alter_table("schedules") as schedules:
         schedules.alter_column("next_due", existing_type=Instant(), nullable=False)
-        for name in ("last_job", "ends_at", "starts_at", "jitter_s", "overlap", "missed_max", "missed", "reason"):
+        for name in (
+            "version",
+            "last_job",
+            "ends_at",
+            "starts_at",
+            "jitter_s",
+            "overlap",
+            "missed_max",
+            "missed",
+            "reason",
+        ):
             schedules.drop_column(name)
     # An older version knows neither pauses of tenants nor pauses that end.
     op.execute("DELETE FROM switches WHERE kind = 'tenant'")

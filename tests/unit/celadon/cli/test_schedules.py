@@ -100,6 +100,7 @@ def test_a_schedule_is_previewed_by_its_name():
         "Fri 2031-01-31 07:00:00 +00:00   2031-01-31 07:00:00 UTC\n"
     )
     assert "not both" in refused("schedules", "preview", "nightly", "--every", "60")
+    assert "--after is for a rule" in refused("schedules", "preview", "nightly", "--after", "2027-03-20T00:00:00Z")
 
 
 @pytest.mark.parametrize(

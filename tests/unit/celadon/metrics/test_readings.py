@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
 from celadon import queues
-from celadon.ledger import limits, switches
-from celadon.ledger.db import at
+from celadon.ledger import limits, schedules, switches
+from celadon.ledger.db import at, begin
+from celadon.ledger.schedules import Entry
+from celadon.ledger.tables import schedules as table
 from celadon.limits import Limit
 from celadon.metrics import readings
 from celadon.metrics.readings import Ledger
@@ -53,6 +56,19 @@ def test_who_waits_at_a_limit_or_a_pause_is_told_by_gate_but_not_by_tenant() -> 
 
     waiting = {name[1:]: number for name, number in told(ledger).items() if name[0] == "celadon_gate_waiting"}
     assert waiting == {("queue", "data_sync"): 1, ("job", "contract.job"): 2}
+
+
+def test_schedules_that_came_due_long_ago_and_have_not_fired_are_counted() -> None:
+    entries = [Entry(name=name, job="contract.job", spec={"every_s": 60.0}, payload={}) for name in ("a", "b", "c")]
+    schedules.sync(entries, 1)
+    with begin() as connection:
+        for name, seconds in (("a", 90), ("b", 5)):
+            connection.execute(update(table).where(table.c.name == name).values(next_due=at(-seconds)))
+    ledger = Ledger()
+
+    ledger.take()
+
+    assert told(ledger)["celadon_schedules_overdue",] == 1
 
 
 def test_counts_that_are_old_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

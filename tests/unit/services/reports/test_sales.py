@@ -18,7 +18,7 @@ from services.orders.model import Order, OrderLine, SalesReport, get_order
 from services.reports import sales
 from tests.servers import MailSink
 from tests.unit.services.conftest import Place
-from tests.unit.services.steps import MemorySteps
+from tests.unit.services.steps import MemorySteps, StepsFailed
 
 Begin = sessionmaker[Session]
 VIENNA = ZoneInfo("Europe/Vienna")
@@ -157,6 +157,39 @@ def test_the_administrator_gets_the_report_by_mail(begin: Begin, at: At, mail_si
     assert message["Subject"] == "Sales of Sunday, 25 October 2026: 1 order, EUR 144.00"
     assert "2 x Tea bowl" in message.get_content()
     assert "EUR 48.00" in message.get_content()
+
+
+def test_a_letter_that_could_not_be_sent_is_sent_by_a_later_run(begin: Begin, at: At, mail_sink: MailSink) -> None:
+    # Given a night in which the mail server was away until the job gave up
+    at("2026-10-25T12:00+01:00", BOWL_TEA=2)
+    with pytest.raises(StepsFailed):
+        run(begin, to="admin@example.org")
+    assert kept(begin).to_mail
+    # When the next night's job runs
+    later = LATER + timedelta(days=1)
+    assert list(run(begin, mail_sink, now=later)) == ["2026-10-25", "2026-10-26"]
+    # Then both are told, once
+    subjects = [message["Subject"].split(":")[0] for message in mail_sink.messages]
+    assert subjects == ["Sales of Sunday, 25 October 2026", "Sales of Monday, 26 October 2026"]
+    assert not kept(begin).to_mail
+    assert run(begin, mail_sink, now=later) == {}
+
+
+def test_a_letter_that_is_refused_keeps_no_other(begin: Begin, at: At, mail_sink: MailSink) -> None:
+    at("2026-10-24T12:00+02:00")
+    mail_sink.answers = ["550 not this one"]
+
+    with pytest.raises(StepsFailed):
+        run(begin, mail_sink)
+
+    assert [message["Subject"].split(":")[0] for message in mail_sink.messages] == ["Sales of Sunday, 25 October 2026"]
+    assert [kept(begin, day).to_mail for day in (DAY - timedelta(days=1), DAY)] == [True, False]
+
+
+def test_where_nobody_is_told_no_letter_is_owed(begin: Begin, at: At, mail_sink: MailSink) -> None:
+    at("2026-10-25T12:00+01:00")
+    run(begin)
+    assert run(begin, mail_sink) == {}
 
 
 def test_a_day_without_orders_is_told_too(begin: Begin, at: At, mail_sink: MailSink) -> None:
