@@ -35,7 +35,7 @@ test: .venv/.ready-test ## all that CI runs: servers, check, and every test
 	@.ci/servers
 	@.ci/helm
 	@$(MAKE) --no-print-directory lint
-	@failed=0; \
+	@trap 'exit 130' INT; failed=0; \
 	$(PY) -m pytest --numprocesses 2 --dist loadscope $(PARTS) || failed=1; \
 	$(PY) -m pytest $(WHOLES) || failed=1; \
 	exit $$failed
@@ -56,7 +56,7 @@ fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); g
 	@.ci/servers
 	@$(PY) -m tests.fence --seed $(SEED) --runs $(RUNS)
 
-guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3 … G16
+guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G8, G9, G10, G13, G16
 	@.ci/servers
 	@$(PY) -m tests.guarantees $*
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -96,10 +97,10 @@ def set_limit(
 
     if none and (add or (concurrency, starts, per_s, each) != (None,) * 4):
         raise click.UsageError("--none takes every limit away; give it alone")
-    rules = () if none else (Limit(concurrency=concurrency, starts=starts, per_s=per_s, each=each or "all"),)
+    rules = [] if none else [Limit(concurrency=concurrency, starts=starts, per_s=per_s, each=each or "all")]
     gates.known(kind, name)
     if add:
-        rules = limits.add(kind, name, *rules, actor="command")
+        rules = [*limits.add(kind, name, *rules, actor="command")]
     else:
         limits.set_limits(kind, name, rules, actor="command")
     click.echo(f"{kind} {name}: {_words(rules)}")
@@ -117,5 +118,5 @@ def reset(kind: Kind, name: str) -> None:
     click.echo(f"{kind} {name}: {_words(limits.reset(kind, name, actor='command'))}")
 
 
-def _words(rules: tuple[object, ...]) -> str:
+def _words(rules: Sequence[Limit]) -> str:
     return "; ".join(map(str, rules)) or "no limit"

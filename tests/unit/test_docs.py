@@ -17,6 +17,7 @@ from celadon.metrics.kinds import Spread
 from celadon.states import TRANSITIONS, State
 from docs.reference.generate_metrics import page as metrics_page
 from docs.reference.generate_settings import page as settings_page
+from tests.guarantees.__main__ import LONG_FORMS
 from tests.ledgers import Ledgers
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +126,16 @@ def test_the_guarantees_are_all_there_and_name_tests_that_exist() -> None:
         for file, test in named:
             assert (ROOT / file).exists(), f"{number}: {file} is not there"
             assert not test or f"def {test}(" in (ROOT / file).read_text(), f"{number}: {file} has no {test}"
+
+
+def test_every_long_proof_is_named_where_its_guarantee_is_promised() -> None:
+    rows = dict(re.findall(r"^\| (G\d+) \|.*\| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE))
+    for number in LONG_FORMS:
+        assert f"tests/guarantees/test_g{int(number[1:]):02}.py::" in rows[number]
+    assert [number for number, told in rows.items() if f"`make guarantee-{number}`" in told] == list(LONG_FORMS)
+    help_of_make = re.search(r"^guarantee-%:.*; NAME: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert help_of_make is not None
+    assert help_of_make.group(1) == ", ".join(LONG_FORMS)
 
 
 def test_the_drawn_states_are_those_of_the_code() -> None:

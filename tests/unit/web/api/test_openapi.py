@@ -96,9 +96,9 @@ class World:
         case.path_parameters["name"] = there[case.path_parameters["kind"]]
         if isinstance(case.body, dict) and case.body.get("until"):
             case.body["until"] = "2031-01-01T00:00:00Z"
-        for rule in (case.body or {}).get("rules", []) if case.path_parameters["kind"] == "tenant" else []:
-            if rule.get("each") == "tenant":
-                del rule["each"]
+        if isinstance(case.body, dict) and case.path_parameters["kind"] == "tenant":
+            for rule in case.body.get("rules", []):
+                rule.pop("each", None)
 
     def _a_schedule(self, number: int) -> str:
         name = f"every minute / {number}"
