@@ -48,6 +48,10 @@ def take_overdue() -> object:
     return sending.take_overdue("default", 10)
 
 
+def suspects() -> object:
+    return recovery.suspects(["default"], [NAME], 50)
+
+
 @pytest.mark.usefixtures("crowded")
 @pytest.mark.parametrize(
     "look",
@@ -61,6 +65,7 @@ def take_overdue() -> object:
         limits.forget_starts,
         schedules.due_now,
         recovery.reap,
+        suspects,
         sending.take_unsent,
         sending.overdue_queues,
         take_overdue,
