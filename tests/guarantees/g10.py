@@ -30,7 +30,7 @@ from celadon.ledger.db import at
 from celadon.ledger.tables import schedules, workers
 from tests.eventually import eventually
 from tests.guarantees.deployment import Deployment, deployment
-from tests.guarantees.g10_checker import Run, check, made
+from tests.guarantees.g10_checker import Run, check, fired_again, made
 from tests.servers.process import kill_group
 
 CONFIG = "tests.guarantees.g10_config"
@@ -53,9 +53,8 @@ class Form:
 
 
 LONG = Form(rounds=6, stopped_s=20, kill_every_s=6, roll_in=3, replaced=("calm", "stopped"), outage_s=None, back=PLACES)
-SHORT = Form(
-    rounds=1, stopped_s=1.6, kill_every_s=1.6, roll_in=0, replaced=("calm",), outage_s=1, back=("calm",), env=QUICK
-)
+# The one that was killed is of the new version, the others of the old one, until the outage ends them.
+SHORT = Form(rounds=1, stopped_s=1.6, kill_every_s=1.6, roll_in=0, replaced=(), outage_s=1, back=("calm",), env=QUICK)
 
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
@@ -78,7 +77,15 @@ def _run(here: Deployment, form: Form) -> Run:
     outage = beats.outage()
     end = now(here.engine)
     eventually("all that is due is fired", lambda: nothing_is_due(here.engine, end), within=30)
-    return Run(begin=begin, rolled=(rolled[0], rolled[1]), outage=outage, end=end, kills=beats.kills, stops=beats.stops)
+    return Run(
+        begin=begin,
+        rolled=(rolled[0], rolled[1]),
+        outage=outage,
+        end=end,
+        kills=beats.kills,
+        stops=beats.stops,
+        again=fired_again(here.folder.glob("beat-*.log")),
+    )
 
 
 class Beats:
@@ -140,6 +147,7 @@ class Beats:
         began = now(engine)
         eventually("the outage is over", lambda: now(engine) > until, within=90)
         ended = now(engine)
+        self._generation = dict.fromkeys(PLACES, 2)
         self.start(*self._form.back)
         eventually("what was missed is dealt with", lambda: nothing_is_due(engine, ended), within=30)
         return began, ended

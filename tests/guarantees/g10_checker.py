@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, select
@@ -38,6 +39,7 @@ class Run:
     end: datetime  # What was due by then has been fired.
     kills: int
     stops: int
+    again: int  # Second firings of a due time: the ledger refuses the job, and the scheduler's log tells of it.
 
 
 class Made(NamedTuple):
@@ -72,6 +74,11 @@ def made(engine: Engine) -> list[Made]:
         return [Made(*row) for row in connection.execute(rows)]
 
 
+def fired_again(logs: Iterable[Path]) -> int:
+    """How often a scheduler found that a due time which it took for unfired had its job."""
+    return sum('"schedule.fired_before"' in line for log in logs for line in log.read_text().splitlines())
+
+
 def check(figures: Figures, prefix: str, rows: Sequence[Made], run: Run) -> None:
     """Add the run's figures and their bars."""
     rows = [row for row in rows if row.due <= run.end]
@@ -95,7 +102,7 @@ def check(figures: Figures, prefix: str, rows: Sequence[Made], run: Run) -> None
     figures.add(f"{prefix}schedules", len(spans))
     figures.add(f"{prefix}seconds", (run.end - run.begin) / SECOND)
     figures.add(f"{prefix}fired", len(rows), at_least=1)
-    figures.add(f"{prefix}double", doubles, at_most=0)
+    figures.add(f"{prefix}double", doubles + run.again, at_most=0)
     figures.add(f"{prefix}missed", missed, at_most=0)
     figures.add(f"{prefix}not_due", foreign + len({row.schedule for row in rows} - spans.keys()), at_most=0)
     figures.add(f"{prefix}left_out_by_policy", left_out)

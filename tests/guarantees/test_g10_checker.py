@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,14 +10,14 @@ import pytest
 from benchmarks.figures import Figures
 from celadon import due
 from tests.guarantees import g10_config
-from tests.guarantees.g10_checker import Made, Run, check
+from tests.guarantees.g10_checker import Made, Run, check, fired_again
 
 BEGIN = datetime(2026, 11, 27, 12, tzinfo=UTC)
 ROLLED = BEGIN + timedelta(seconds=30.5)
 OUTAGE = (BEGIN + timedelta(seconds=38.5), BEGIN + timedelta(seconds=105))  # `skipped` is due at 12:00:40.
 END = BEGIN + timedelta(seconds=170)
 SOON = timedelta(seconds=0.1)
-RUN = Run(begin=BEGIN, rolled=(ROLLED, ROLLED), outage=OUTAGE, end=END, kills=0, stops=0)
+RUN = Run(begin=BEGIN, rolled=(ROLLED, ROLLED), outage=OUTAGE, end=END, kills=0, stops=0, again=0)
 
 
 def as_it_should_be() -> list[Made]:
@@ -41,9 +42,9 @@ def as_it_should_be() -> list[Made]:
     return made
 
 
-def missed_bars(rows: list[Made]) -> list[str]:
+def missed_bars(rows: list[Made], run: Run = RUN) -> list[str]:
     figures = Figures()
-    check(figures, "", rows, RUN)
+    check(figures, "", rows, run)
     return [told.split()[1] for told in figures.missed]
 
 
@@ -86,3 +87,14 @@ def test_a_due_time_that_has_two_jobs_is_found():
     fired = as_it_should_be()
 
     assert missed_bars([*fired, fired[7]]) == ["double"]
+
+
+def test_a_due_time_that_a_second_scheduler_fired_is_found_though_it_made_no_job(tmp_path):
+    told = '{{"schedule": "all-1", "event": "schedule.{}", "level": "warning"}}\n'
+    (tmp_path / "beat-killed.log").write_text("not JSON\n" + told.format("fired") + told.format("fired_before"))
+    (tmp_path / "beat-calm.log").write_text(told.format("fired"))
+
+    again = fired_again(tmp_path.glob("beat-*.log"))
+
+    assert again == 1
+    assert missed_bars(as_it_should_be(), replace(RUN, again=again)) == ["double"]
