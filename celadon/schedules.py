@@ -18,6 +18,7 @@ from celadon.ledger import schedule_changes
 from celadon.ledger import schedules as ledger
 from celadon.ledger.db import clock, reading
 from celadon.ledger.schedules import Entry
+from celadon.reasons import checked
 from celadon.states import State
 
 MOST_PREVIEWED = 1000
@@ -145,8 +146,11 @@ def edit(name: str, *, actor: str = "operator", **changes: Any) -> ScheduleView:
 
 
 def pause(name: str, *, reason: str | None = None, actor: str = "operator") -> ScheduleView:
-    """Fire nothing until it is resumed. Again is no error: the reason is then the new one. Raises UnknownSchedule."""
-    paused = {"enabled": False, "reason": reason}
+    """Fire nothing until it is resumed. Again is no error: the reason is then the new one.
+
+    reason: shown to whoever looks, up to 200 characters. Raises InvalidOption, UnknownSchedule.
+    """
+    paused = {"enabled": False, "reason": checked(reason)}
     return _seen(schedule_changes.change(name, "pause", actor, lambda *_: paused, {"reason": reason}))
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
+import click
 import pytest
 
-from celadon import find, schedules
+from celadon import find, plans, schedules
+from celadon.cli import schedules as commands
 from tests.unit.celadon.cli.given import celadon, refused
 
 pytestmark = pytest.mark.usefixtures("ledger")
@@ -134,6 +137,34 @@ def test_a_misspelt_job_and_a_name_that_is_taken_are_told():
     assert "There is a schedule 'nightly' already" in refused(
         "schedules", "add", "nightly", "unit.deferred", "--every", "9"
     )
+
+
+def test_a_reason_that_can_not_be_kept_is_told():
+    added("nightly")
+
+    assert "1 to 200 characters" in refused("schedules", "pause", "nightly", "--reason", "x" * 201)
+    assert schedules.find("nightly").status == "active"
+
+
+def test_a_reason_stays_on_its_line():
+    added("nightly")
+    celadon("schedules", "pause", "nightly", "--reason", "first\nsecond")
+
+    assert len(celadon("schedules", "list").output.splitlines()) == 2
+
+
+def test_options_offer_what_schedules_take():
+    """They are written out, so that `celadon --help` need not load the ledger."""
+    options = {one.name: one.type for one in (*commands.add.params, *commands.preview.params)}
+
+    for option, literal, allowed in (
+        (options["missed"], schedules.Missed, plans.MISSED),
+        (options["overlap"], schedules.Overlap, plans.OVERLAP),
+    ):
+        assert isinstance(option, click.Choice)
+        assert tuple(option.choices) == get_args(literal) == allowed
+    assert isinstance(options["count"], click.IntRange)
+    assert options["count"].max == schedules.MOST_PREVIEWED
 
 
 @pytest.mark.parametrize(
