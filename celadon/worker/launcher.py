@@ -64,9 +64,12 @@ class Launcher:
                     self._fork(job_id, exclusive == "1")
 
     def _fork(self, job_id: str, exclusive: bool) -> None:
+        # A stop that comes before the child has its own handler waits for it, and is not the launcher's there.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid:
             self._jobs[pid] = job_id
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             return
         code = 1
         try:
@@ -101,7 +104,9 @@ def _be_alone(job_id: str, exclusive: bool) -> None:
     from celadon.run import run_job
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    drain.apart()  # A process that is told to stop by itself, by whomever, stops no other.
     signal.signal(signal.SIGTERM, lambda *_: _stopping())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     keeper.use(Keeper(on_timeout=_out_of_time))
     ran = run_job(job_id, replace(posts.post().runner(), alone=True, exclusive=exclusive))
     if ran.why is not None and ran.why.state == State.QUEUED and ran.why.held:

@@ -209,6 +209,19 @@ def test_a_stopping_worker_gets_its_jobs_back_unburnt_before_the_grace_is_over(s
     assert row(job_id).crashes == 0
 
 
+def test_a_job_whose_process_alone_is_told_to_stop_is_given_back_and_stops_no_other(solos, tmp_path):
+    stopped = begun(solos, "loop", tmp_path)
+    os.kill(int((row(stopped).claimed_by or "").rpartition(":")[2]), signal.SIGTERM)
+    assert outcomes(over(solos, stopped)) == [Outcome.INTERRUPTED]
+    (tmp_path / "loop.begun").unlink()
+
+    # Given another after it, of the same launcher.
+    other = begun(solos, "loop", tmp_path)
+    (tmp_path / "go on").touch()
+
+    assert outcomes(over(solos, other)) == [Outcome.SUCCEEDED]
+
+
 def test_a_job_out_of_time_departs_and_its_process_is_gone(solos, tmp_path):
     job_id = begun(solos, "short", tmp_path)
 
