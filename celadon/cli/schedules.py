@@ -104,7 +104,12 @@ def edit(name: str, taken_back: tuple[str, ...], **options: Any) -> None:
     """Change what is given; all else stays."""
     from celadon import schedules
 
-    changes = _given(options) | {_TAKEN_BACK[what]: None for what in taken_back}
+    given = _given(options)
+    if both := [what for what in taken_back if _TAKEN_BACK[what] in given]:
+        raise click.UsageError(f"{', '.join(both)}: either given or taken back, not both")
+    changes = given | {_TAKEN_BACK[what]: None for what in taken_back}
+    if not changes:
+        raise click.UsageError("nothing is to be changed; `celadon schedules edit --help` shows what may be")
     _tell(schedules.edit(name, **changes, actor="command"))
 
 

@@ -68,6 +68,18 @@ def test_what_is_given_is_changed_and_all_else_stays():
     assert (view.queue, view.ends_at, view.jitter_s) == (None, None, 5)
 
 
+def test_a_change_that_can_not_be_meant_is_told():
+    added("nightly")
+
+    for words, told in (
+        ((), "nothing is to be changed"),
+        (("--queue", "default", "--without", "queue"), "queue: either given or taken back, not both"),
+        (("--end", "2031-01-01T00:00:00Z", "--without", "end"), "end: either given or taken back"),
+    ):
+        assert told in refused("schedules", "edit", "nightly", *words)
+    assert schedules.find("nightly").queue is None
+
+
 def test_a_schedule_is_paused_resumed_run_now_and_removed():
     added("nightly")
 
@@ -168,7 +180,7 @@ def test_options_offer_what_schedules_take():
 
 
 @pytest.mark.parametrize(
-    "words", [("edit",), ("pause",), ("resume",), ("run-now",), ("remove",), ("show",), ("preview",)]
+    "words", [("edit", "--jitter", "1"), ("pause",), ("resume",), ("run-now",), ("remove",), ("show",), ("preview",)]
 )
 def test_an_unknown_schedule_is_told_in_one_sentence(words):
     assert refused("schedules", *words, "nobody") == (
