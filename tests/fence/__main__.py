@@ -18,7 +18,7 @@ from sqlalchemy import select
 from celadon.ledger import tables
 from tests.fence import figures, observer
 from tests.fence.plan import plan
-from tests.fence.round import Played, Round, ShownLittle
+from tests.fence.round import Played, ShownLittle, patiently
 from tests.fence.world import World, world
 from tests.ledgers import KINDS
 
@@ -65,7 +65,7 @@ def play(folder: Path, ledger: str, seeds: list[int], finished: figures.Finished
     with world(scratch(folder), ledger) as made:
         for seed in seeds:
             try:
-                played = Round(made, plan(seed, ledger)).play()
+                played = patiently(made, plan(seed, ledger))
             except ShownLittle as little:
                 print(f"seed={seed} ledger={ledger} to be played again: {little}", flush=True)
                 continue

@@ -75,6 +75,7 @@ class Round:
         self.began = 0.0
 
     def play(self) -> Played:
+        """Raises ShownLittle."""
         began = time.monotonic()
         self.prepare()
         self.submit_under_faults()
@@ -303,3 +304,12 @@ def is_alive(pid: int) -> bool:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def patiently(world: World, plan: Plan, settle_s: float = SETTLE_S) -> Played:
+    """Play a round, and once more if the host was too busy for it. Raises ShownLittle if it was so again."""
+    try:
+        return Round(world, plan, settle_s).play()
+    except ShownLittle as little:
+        print(f"played again: {little}", flush=True)
+        return Round(world, plan, settle_s).play()

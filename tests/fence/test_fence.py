@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import need
 from tests.fence.plan import KINDS, plan
-from tests.fence.round import Round
+from tests.fence.round import patiently
 from tests.fence.world import World, world
 from tests.servers import PostgresServer
 
@@ -27,7 +27,7 @@ def test_two_rounds_under_faults_lose_nothing_and_double_nothing(ledger: str, tm
     struck: Counter[str] = Counter()
     with world(tmp_path, ledger) as made:
         for seed in PAIR:
-            played = Round(made, plan(seed, ledger)).play()
+            played = patiently(made, plan(seed, ledger))
             struck += played.faults
             assert played.verdict.findings == []
             assert played.verdict.submissions == 200
@@ -38,7 +38,7 @@ def counts_that_objected(made: World, seeds: tuple[int, ...], wanted: set[str]) 
     """Play until the judge objects to all that it should, at most all seeds."""
     seen: set[str] = set()
     for seed in seeds:
-        verdict = Round(made, plan(seed, made.kind), settle_s=8).play().verdict
+        verdict = patiently(made, plan(seed, made.kind), settle_s=8).verdict
         seen |= {count for count in wanted if getattr(verdict, count)}
         if seen == wanted:
             break
