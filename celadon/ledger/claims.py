@@ -102,7 +102,7 @@ def _claim(may: Any) -> Any:
 # Two statements: the looks beside a suspect would make every claim dearer by half.
 _CLAIM, _CLAIM_SUSPECT = _claim(jobs.c.quarantine.is_(False)), _claim(_SUSPECT)
 _FENCE = update(jobs).where(MINE).values(lease_until=at(_LEASE)).returning(jobs.c.cancel_requested)
-_FENCE_OF_PROGRESS = _FENCE.values(crashes=0)
+_FENCE_OF_PROGRESS = _FENCE.values(crashes=0, deaths=0)
 
 
 def this(claim: Claim) -> dict[str, Any]:
@@ -276,7 +276,7 @@ def fail(
         "error_fingerprint": failure.fingerprint,
     }
     if outcome != Outcome.TIMED_OUT:
-        told |= {**CLEARED, "crashes": 0}
+        told |= {**CLEARED, "crashes": 0, "deaths": 0}
     if retry_in_s is None:
         leave = _leave(State.DEAD, finished_at=at(), **told)
     else:
@@ -310,7 +310,7 @@ def give_back_all(held: Collection[Claim]) -> int:
 
 def sleep(claim: Claim, wake_at: datetime) -> State:
     """running → scheduled until `wake_at`, unburnt. Raises LostClaim."""
-    return _depart(claim, Outcome.ASLEEP, _leave(State.SCHEDULED, run_at=wake_at, **CLEARED, crashes=0), {})
+    return _depart(claim, Outcome.ASLEEP, _leave(State.SCHEDULED, run_at=wake_at, **CLEARED, crashes=0, deaths=0), {})
 
 
 def end_cancelled(claim: Claim) -> State:

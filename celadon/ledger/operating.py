@@ -60,6 +60,7 @@ def replay(job_id: str, *, actor: str = "operator") -> None:
                 state=State.WAITING,
                 attempt=0,
                 crashes=0,
+                deaths=0,
                 quarantine=False,
                 exclusive=False,
                 cancel_requested=False,

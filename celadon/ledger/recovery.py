@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from celadon import telemetry
 from celadon.jobs import Recovered
 from celadon.ledger.alerts import write_alert
-from celadon.ledger.blame import Death, died_together, judge
+from celadon.ledger.blame import TOGETHER_LIMIT, Death, judge, last_of
 from celadon.ledger.claims import NOT_HELD, QUEUED_NOW, in_time
 from celadon.ledger.db import at, begin, by, reading
 from celadon.ledger.gates import refused
@@ -103,25 +103,29 @@ def _known(connection: Connection, row: Any, death: Death, amnesty_until: dateti
     """What is known of one row's end beyond what is known of all."""
     if amnesty_until is not None and row.lease_until < amnesty_until:
         return Death.LEDGER_AWAY
-    if death is Death.UNSEEN and row.exclusive and died_together(connection, row.claimed_by):
-        return Death.TOGETHER
-    return death
+    return last_of(connection, row.id, row.claimed_by) if death is Death.UNSEEN and row.exclusive else death
 
 
 def _crashed(connection: Connection, row: Any, death: Death) -> Recovered:
     outcome = Outcome.LOST if death is Death.LEDGER_AWAY else Outcome.CRASHED
     verdict = judge(death, quarantine=row.quarantine, exclusive=row.exclusive)
-    crashes = row.crashes + verdict.guilty
+    crashes, deaths = row.crashes + verdict.guilty, row.deaths + verdict.counts
     values: dict[str, Any] = {
         "crashes": crashes,
+        "deaths": deaths,
         "quarantine": verdict.quarantine,
         "exclusive": verdict.exclusive,
     }
-    cause = f"what ran it died {crashes} times, and nothing else can have done it"
+    alone, together = crashes >= settings().crash_limit, deaths >= TOGETHER_LIMIT * settings().crash_limit
+    cause = (
+        f"what ran it died {crashes} times, and nothing else can have done it"
+        if alone
+        else f"what ran it died {deaths} times in a row, though never it alone"
+    )
     if row.cancel_requested:
         state = State.CANCELLED
         values["finished_at"] = at()
-    elif crashes >= settings().crash_limit:
+    elif alone or together:
         state = State.DEAD
         values |= {
             "finished_at": at(),
@@ -151,7 +155,9 @@ def _crashed(connection: Connection, row: Any, death: Death) -> Recovered:
         )
     )
     if state == State.DEAD:
-        write_alert(connection, row.id, "dead", row.name, f"is dead after {crashes} crashes", cause)
+        write_alert(
+            connection, row.id, "dead", row.name, f"is dead after {crashes if alone else deaths} crashes", cause
+        )
     return Recovered(
         job_id=row.id,
         name=row.name,

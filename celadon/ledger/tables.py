@@ -71,6 +71,7 @@ jobs = Table(
     Column("crashes", Integer, nullable=False, server_default="0"),  # Deaths that it alone can have caused.
     Column("quarantine", Boolean, nullable=False, server_default=text("false")),  # Runs alone next time.
     Column("exclusive", Boolean, nullable=False, server_default=text("false")),  # And is then its worker's one suspect.
+    Column("deaths", Integer, nullable=False, server_default="0"),  # In a row, with it as an exclusive suspect in them.
     Column("replays", Integer, nullable=False, server_default="0"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     # --- how it ended

@@ -118,14 +118,14 @@ def test_a_job_whose_process_was_killed_beside_others_runs_next_as_the_only_susp
     assert (kept.state, kept.crashes, kept.exclusive) == (State.QUEUED, 0, True)
 
 
-def test_the_only_suspect_is_blamed_for_its_own_process_whoever_was_there_beside():
+def test_the_only_suspect_is_not_blamed_for_its_own_process_if_that_was_killed_beside_others():
     job_id = a_job()
     make_exclusive(job_id)
     a_claim(job_id, exclusive=True)
 
     recovery.release_dead(WORKER, in_company=True)
 
-    assert row(job_id).crashes == 1
+    assert (row(job_id).crashes, row(job_id).deaths) == (0, 1)
 
 
 def test_twenty_bystanders_of_a_container_that_dies_again_and_again_are_not_condemned():
@@ -292,6 +292,101 @@ def test_the_only_suspect_is_not_blamed_when_another_process_of_the_fleet_died_a
     unseen(job_id)
 
     assert row(job_id).crashes == blamed
+
+
+def test_poison_that_takes_other_processes_of_the_fleet_along_is_dead_at_a_higher_limit():
+    # Given a worker and a Beat in one container, which the job takes down as a whole.
+    job_id = a_job()
+    make_exclusive(job_id)
+
+    deaths = 0
+    while row(job_id).state == State.QUEUED and deaths < 4 * LIMIT:
+        deaths += 1
+        appeared(f"host:{deaths}", seen_s_ago=21)
+        appeared(f"host:beat{deaths}", seen_s_ago=20)
+        a_claim(job_id, worker=f"host:{deaths}:1", exclusive=True)
+        unseen(job_id)
+
+    kept = row(job_id)
+    assert (kept.state, deaths, kept.crashes, kept.error_kind) == (State.DEAD, 3 * LIMIT, 0, "CrashLimit")
+    assert f"what ran it died {deaths} times in a row, though never it alone" in kept.error_message
+    assert count(alerts, alerts.c.job_id == job_id, alerts.c.kind == "dead") == 1
+
+
+def test_deaths_in_a_row_are_counted_anew_when_a_step_is_done():
+    job_id = a_job()
+    make_exclusive(job_id)
+    change(job_id, deaths=3 * LIMIT - 1)
+    claim = a_claim(job_id, exclusive=True)
+
+    with begin() as connection:
+        claims.fence(connection, claim, LEASE_S, progress=True)
+
+    assert row(job_id).deaths == 0
+
+
+def test_a_worker_that_died_while_it_was_stopping_convicts_nobody():
+    # Given deployments that stop the fleet and kill it before its grace is over.
+    job_id = a_job()
+    make_exclusive(job_id)
+
+    for deployment in range(4 * LIMIT):
+        for boot in ("a", "b"):
+            appeared(f"host:{boot}{deployment}", seen_s_ago=20)
+        with begin() as connection:
+            connection.execute(workers.update().values(stopping=True))
+        a_claim(job_id, worker=f"host:a{deployment}:1", exclusive=True)
+        unseen(job_id)
+
+    assert (row(job_id).state, row(job_id).crashes, row(job_id).deaths) == (State.QUEUED, 0, 0)
+
+
+def test_another_that_was_stopping_is_one_that_fell_silent_too():
+    job_id = a_job()
+    make_exclusive(job_id)
+    appeared("host:boot", seen_s_ago=20)
+    appeared("host:other", seen_s_ago=20)
+    with begin() as connection:
+        connection.execute(workers.update().where(workers.c.id == "host:other").values(stopping=True))
+
+    a_claim(job_id, exclusive=True)
+    unseen(job_id)
+
+    assert (row(job_id).crashes, row(job_id).deaths) == (0, 1)
+
+
+@pytest.mark.parametrize("first", ["the innocent's lease", "the poison's lease", "both at once"])
+def test_an_innocent_is_not_convicted_of_what_a_job_did_that_nobody_suspects_yet(first: str):
+    innocent = a_job()
+    make_exclusive(innocent)
+
+    for boot in range(LIMIT):
+        poison = a_job()
+        a_claim(innocent, worker=f"host:boot{boot}:7", exclusive=True)
+        a_claim(poison, worker=f"host:boot{boot}:1")
+        if first != "the poison's lease":
+            change(innocent, lease_until=at(-1))
+        if first != "the innocent's lease":
+            change(poison, lease_until=at(-2))
+        recovery.reap()
+        for job_id in (innocent, poison):
+            change(job_id, lease_until=at(-1))
+        recovery.reap()
+
+    assert (row(innocent).state, row(innocent).crashes) == (State.QUEUED, 0)
+
+
+def test_a_job_that_has_cleared_its_name_is_no_excuse():
+    poison, other = a_job(), a_job()
+    make_exclusive(poison)
+    a_claim(poison, worker="host:boot:1", exclusive=True)
+    a_claim(other, worker="host:boot:2")
+
+    unseen(other)
+    claims.finish(a_claim(other, worker="host:later:1"), None)
+    unseen(poison)
+
+    assert row(poison).crashes == 1
 
 
 def test_two_poison_jobs_that_die_at_the_same_moment_are_no_excuse_for_each_other():

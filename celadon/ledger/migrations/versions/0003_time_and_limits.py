@@ -25,6 +25,7 @@ def upgrade() -> None:
     # What needs the stronger lock comes first: to raise one later, with half-done transactions waiting, is a deadlock.
     op.add_column("jobs", sa.Column("reserved_at", Instant()))
     op.add_column("jobs", sa.Column("exclusive", sa.Boolean(), nullable=False, server_default=sa.text("false")))
+    op.add_column("jobs", sa.Column("deaths", sa.Integer(), nullable=False, server_default="0"))
     op.drop_index("jobs_send_due", "jobs")
     there = sa.text("state = 'queued' AND sends = 0")
     op.create_index("jobs_unsent", "jobs", ["send_due"], postgresql_where=there, sqlite_where=there)
@@ -147,5 +148,6 @@ def downgrade() -> None:
     op.create_index("jobs_expiring", "jobs", ["expires_at"], postgresql_where=there, sqlite_where=there)
     there = sa.text("state = 'queued'")
     op.create_index("jobs_send_due", "jobs", ["send_due"], postgresql_where=there, sqlite_where=there)
+    op.drop_column("jobs", "deaths")
     op.drop_column("jobs", "exclusive")
     op.drop_column("jobs", "reserved_at")
