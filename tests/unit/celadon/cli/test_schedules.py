@@ -108,6 +108,18 @@ def test_a_rule_is_previewed_by_its_own_clock_and_in_utc_without_being_stored():
     assert schedules.every() == []
 
 
+def test_a_preview_ends_where_the_calendar_does():
+    every_ten_years = celadon("schedules", "preview", "--every", "315360000", "--count", "1000")
+    assert every_ten_years.exit_code == 0
+    assert 700 < len(every_ten_years.output.splitlines()) < 1000
+
+    on_its_last_day = ("--every", "60", "--after", "9999-12-31T23:59:30Z")
+    assert celadon("schedules", "preview", *on_its_last_day).output == "No due time is left.\n"
+
+    added("rare", "--every", "315360000")
+    assert len(schedules.preview("rare", 1000)) == len(every_ten_years.output.splitlines())
+
+
 def test_a_schedule_is_previewed_by_its_name():
     added("nightly", "--at", "2031-01-31T08:00:00+01:00")
 

@@ -130,6 +130,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"crontab": None, "every_s": 0.5}, "every_s", "greater than or equal to 1"),
     ({"crontab": None, "every_s": 60, "timezone": "Europe/Berlin"}, "timezone", "is for a crontab"),
     ({"crontab": None, "at": "2020-01-01T00:00:00Z"}, "at", "no due time is left"),
+    ({"crontab": None, "every_s": 315360000, "starts_at": "9995-01-01T00:00:00Z"}, "starts_at", "no due time comes"),
     ({"crontab": None, "at": "tomorrow"}, "at", "a time with its zone"),
     ({"job": "orders.proces"}, "job", "did you mean 'orders.process'?"),
     ({"queue": "nope"}, "queue", "No lane works the queue 'nope'"),
