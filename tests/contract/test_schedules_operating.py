@@ -228,6 +228,7 @@ def test_a_schedule_that_has_ended_lives_again_by_another_end():
     ],
     ids=str,
 )
+@ON_SQLITE
 def test_an_edit_that_can_not_be_changes_nothing(changes, error, told):
     before = add()
 
@@ -458,7 +459,6 @@ def test_an_interval_that_comes_no_more_within_all_time_is_refused_in_words():
 def test_an_operator_neither_waits_long_for_a_schedule_nor_holds_one_for_long(monkeypatch):
     add()
     monkeypatch.setattr(schedule_changes, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(schedule_changes, "STANDS_STILL_S", 0.2)
 
     with begin() as other:
         other.execute(select(table).with_for_update())
@@ -467,6 +467,7 @@ def test_an_operator_neither_waits_long_for_a_schedule_nor_holds_one_for_long(mo
                 act("report")
 
     # And of one that is frozen, whatever it was doing, the lock is taken.
+    monkeypatch.setattr(schedule_changes, "STANDS_STILL_S", 0.2)
     with pytest.raises(LedgerUnavailable), schedule_changes._begin() as frozen:
         frozen.execute(select(table).with_for_update())
         assert eventually("it can be paused", lambda: _paused("report"), within=10)
