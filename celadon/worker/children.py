@@ -115,7 +115,7 @@ class Children:
 
     def _bury(self, pid: int, *, killed: bool) -> None:
         """Put back what a dead child held, then forget it."""
-        release_dead(post().of(pid), in_company=killed and pid in self._in_company)
+        release_dead(post().of(pid), in_company=killed and (pid in self._in_company or solos.lately()))
         for run in self.keeper.running():
             if run.pid == pid:
                 self.keeper.remove(run)

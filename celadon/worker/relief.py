@@ -18,6 +18,7 @@ from celadon.errors import LedgerUnavailable
 from celadon.ledger import moving, sending, switches
 from celadon.ledger.tables import jobs
 from celadon.settings import settings
+from celadon.worker import aside
 from celadon.worker.post import post
 from celadon.worker.solo import solos
 from celadon.worker.work import work
@@ -70,7 +71,7 @@ class Relief:
         lane = post().lane
         with self._lock:
             free = lane.concurrency - max(self._busy(), len(self._taken))
-        if free <= 0:
+        if free <= 0 or aside.asked():
             return 0
         found = moving.queued_ids(lane.queues, list(registry.known()), free + len(self._taken), only_off=wanted)
         fresh = [job_id for job_id in found if job_id not in self._taken][:free]

@@ -23,12 +23,14 @@ from celadon.errors import LedgerUnavailable
 from celadon.ledger import recovery
 from celadon.ledger.recovery import release_dead
 from celadon.metrics import seats
+from celadon.worker import aside
 from celadon.worker import post as posts
 
 log = logs.get("celadon.worker.solo")
 
 # A job that its process could not have (a limit, a pause, another worker was quicker) is not tried again at once.
 RETRY_S = 5.0
+AT_ONCE_S = 2.0  # So far apart may be heard of deaths that came of one cause.
 
 
 @dataclass(kw_only=True, slots=True)
@@ -36,6 +38,7 @@ class _Solo:
     suspect: bool
     exclusive: bool
     in_company: bool  # Others ran beside it, at least for a while.
+    began: float  # By the monotonic clock.
 
 
 class Solos:
@@ -48,11 +51,17 @@ class Solos:
         self._not_before: dict[str, float] = {}
         self._looking = threading.Lock()
         self._look_again = False
-        self.busy: Callable[[], int] = lambda: 0  # Processes of the worker's own that run jobs alone (prefork).
+        self._asked_since: float | None = None  # For the slots to stand aside, for an exclusive job that waits.
+        self._ended_at = -AT_ONCE_S
+        self.busy: Callable[[], int] = lambda: 0  # Jobs that run in the worker's slots.
         self.elsewhere: Callable[[], object] | None = None  # In a child: tells the worker that there are suspects.
 
     def __len__(self) -> int:
         return len(self._under_way)
+
+    def lately(self) -> bool:
+        """Whether any runs, or has run until a moment ago: of several that were killed one is heard of first."""
+        return bool(self._under_way) or time.monotonic() - self._ended_at < AT_ONCE_S
 
     def run(self, job_id: str) -> bool:
         """Begin a job that nobody suspects alone.
@@ -92,7 +101,24 @@ class Solos:
         self._not_before = {job_id: until for job_id, until in self._not_before.items() if until > now}
         new = [one for one in found if one.job_id not in self._under_way and one.job_id not in self._not_before]
         for one in new:
-            self._begin(one.job_id, suspect=True, exclusive=one.exclusive)
+            if not one.exclusive or self._has_the_worker_to_itself(now):
+                self._begin(one.job_id, suspect=True, exclusive=one.exclusive)
+        self._clear_the_way(waits=bool(new) and all(one.exclusive for one in new), now=now)
+
+    def _has_the_worker_to_itself(self, now: float) -> bool:
+        """Whether an exclusive job may begin: nothing else runs, or that which does has had its time to end."""
+        if not (self.busy() or self._under_way):
+            return True
+        return self._asked_since is not None and now - self._asked_since > aside.PATIENCE_S
+
+    def _clear_the_way(self, *, waits: bool, now: float) -> None:
+        """Have the slots stand aside while an exclusive job runs, not for ever, or is the next to run."""
+        with self._lock:
+            under_way = list(self._under_way.values())
+        runs = [one for one in under_way if one.exclusive]
+        waits = waits and not any(one.suspect for one in under_way)
+        self._asked_since = (self._asked_since or now) if waits else None
+        aside.ask(waits or any(now - one.began < aside.HOLD_S for one in runs))
 
     def _begin(self, job_id: str, *, suspect: bool, exclusive: bool = False) -> bool:
         if drain.draining():
@@ -115,7 +141,10 @@ class Solos:
                 return False  # The launcher has just died; the next job starts another.
             for other in others:
                 other.in_company = True
-            self._under_way[job_id] = _Solo(suspect=suspect, exclusive=exclusive, in_company=bool(others))
+            in_company = bool(others) or self.busy() > 0
+            self._under_way[job_id] = _Solo(
+                suspect=suspect, exclusive=exclusive, in_company=in_company, began=time.monotonic()
+            )
         return True
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -150,6 +179,7 @@ class Solos:
                 self._died(job_id, int(pid), int(code), solo)
             with self._lock:
                 self._under_way.pop(job_id, None)
+                self._ended_at = time.monotonic()
                 if code == "0":
                     self._not_before[job_id] = time.monotonic() + RETRY_S
             if solo is not None and solo.suspect and not drain.draining():
@@ -160,7 +190,7 @@ class Solos:
 
     def _died(self, job_id: str, pid: int, code: int, solo: _Solo | None) -> None:
         # A job that ends its process in any other way than by SIGKILL did that itself.
-        in_company = code == -signal.SIGKILL and (solo is None or solo.in_company)
+        in_company = code == -signal.SIGKILL and (solo is None or solo.in_company or self.busy() > 0)
         log.warning("solo.died", job_id=job_id, pid=pid, code=code, in_company=in_company)
         try:
             release_dead(posts.post().of(pid), in_company=in_company)

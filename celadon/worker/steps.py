@@ -17,7 +17,7 @@ from celadon.keeper import Keeper
 from celadon.ledger import moving, presence, recovery
 from celadon.ledger.db import use_reserve
 from celadon.settings import settings
-from celadon.worker import children, ending, slots, work
+from celadon.worker import aside, children, ending, slots, work
 from celadon.worker.children import Reporter
 from celadon.worker.consuming import Watch
 from celadon.worker.post import Post, post
@@ -31,9 +31,9 @@ def prepare() -> None:
     """What must stand before the pool forks: the children's pipe, the keeper, the signal handlers."""
     if post().lane.pool == "prefork":
         keeper.use(children.take().keeper)
-        solos.busy = lambda: len(keeper.keeper())
     else:
         keeper.use(Keeper(on_timeout=slots.out_of_time))
+    solos.busy = lambda: len(keeper.keeper())
     signals.worker_process_init.connect(_child_began, weak=False)
     signals.worker_process_shutdown.connect(lambda **_: sentry.flush(), weak=False)
     signals.worker_shutting_down.connect(_stopping, weak=False)
@@ -60,7 +60,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         relief.start()
         watch = Watch(
             consumer=lambda: parent.consumer,
-            full=lambda: len(keeper.keeper()) >= post().lane.concurrency,
+            full=lambda: aside.asked() or len(keeper.keeper()) >= post().lane.concurrency,
             away=lambda: relief.away or self._ledger_is_away(),
         )
         watch.start()

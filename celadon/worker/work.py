@@ -11,7 +11,7 @@ from celadon.ledger import moving, sending
 from celadon.pickup import announce
 from celadon.run import run_job
 from celadon.states import State
-from celadon.worker import slots
+from celadon.worker import aside, slots
 from celadon.worker.post import post
 from celadon.worker.solo import solos
 
@@ -39,6 +39,7 @@ def work(job_id: str, *, pickup: bool = False) -> None:
     The message may be acknowledged afterwards in any case: a job that did not run is still in the ledger.
     """
     runner = post().runner()
+    aside.stand()
     try:
         if draining():
             sending.not_sent([job_id], again_in_s=0)  # For another worker, at once.

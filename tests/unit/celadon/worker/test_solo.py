@@ -18,7 +18,7 @@ from celadon.ledger import claims
 from celadon.metrics import seats
 from celadon.queues import lane
 from celadon.states import Outcome, State
-from celadon.worker import post
+from celadon.worker import aside, post
 from celadon.worker.solo import Solos
 from tests.contract.given import a_job, change, row
 from tests.eventually import eventually
@@ -159,6 +159,53 @@ def test_slots_that_a_backlog_keeps_busy_keep_no_suspect_from_its_turn(solos, tm
     solos.look()
 
     assert over(solos, suspect).state == State.SUCCEEDED
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_slots_stand_aside_for_an_exclusive_job_and_not_for_ever(solos, tmp_path, monkeypatch, patient):
+    slots = [1]
+    monkeypatch.setattr(solos, "busy", lambda: slots[0])
+    job_id = quarantined("hang", tmp_path)
+    change(job_id, exclusive=True)
+
+    solos.look()
+    assert (len(solos), aside.asked()) == (0, True), "what runs may end first"
+
+    if patient:
+        slots[0] = 0
+    else:
+        monkeypatch.setattr(aside, "PATIENCE_S", 0)
+    solos.look()
+    assert (len(solos), aside.asked()) == (1, True)
+    assert solos._under_way[job_id].in_company is not patient
+
+    monkeypatch.setattr(aside, "HOLD_S", 0)
+    solos.look()
+    assert not aside.asked()
+    monkeypatch.undo()
+    (tmp_path / "go on").touch()
+    assert over(solos, job_id).state == State.SUCCEEDED
+
+
+def test_the_slots_go_on_when_an_exclusive_job_has_ended(solos, tmp_path):
+    job_id = quarantined("tell", tmp_path)
+    change(job_id, exclusive=True)
+
+    solos.look()
+    assert aside.asked()
+
+    over(solos, job_id)
+    eventually("the slots go on", lambda: not aside.asked())
+
+
+def test_a_kill_beside_busy_slots_may_have_come_from_outside(solos, tmp_path, monkeypatch):
+    monkeypatch.setattr(solos, "busy", lambda: 2)
+    job_id = quarantined("die", tmp_path)
+    solos.look()
+
+    view = over(solos, job_id)
+
+    assert (outcomes(view), row(job_id).crashes, row(job_id).exclusive) == ([Outcome.CRASHED], 0, True)
 
 
 def test_a_job_reads_nothing_of_what_is_meant_for_the_launcher(solos, tmp_path):
