@@ -2,8 +2,8 @@
 
     python -m celadon.worker.launcher LANE BOOT REPORTS_FD [METRICS_FOLDER]
 
-reads lines `JOB_ID EXCLUSIVE` (0 or 1) from standard input, and writes a line `JOB_ID PID EXIT_CODE` for each process
-that has ended. LANE is JSON.
+reads lines `[JOB_ID, EXCLUSIVE]` from standard input, and writes a line `[JOB_ID, PID, EXIT_CODE]` for each process that
+has ended. Lines and LANE are JSON: a job that was adopted has the id that its caller gave it, which may hold anything.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Launcher:
                     return
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    job_id, exclusive = line.decode().split()
-                    self._fork(job_id, exclusive == "1")
+                    job_id, exclusive = json.loads(line)
+                    self._fork(job_id, exclusive)
 
     def _fork(self, job_id: str, exclusive: bool) -> None:
         # A stop that comes before the child has its own handler waits for it, and is not the launcher's there.
@@ -91,8 +91,8 @@ class Launcher:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            report = f"{self._jobs.pop(pid)} {pid} {os.waitstatus_to_exitcode(status)}\n"
-            os.write(self._reports, report.encode())
+            report = json.dumps([self._jobs.pop(pid), pid, os.waitstatus_to_exitcode(status)])
+            os.write(self._reports, f"{report}\n".encode())
 
     def _pass_on(self, number: int) -> None:
         for pid in list(self._jobs):

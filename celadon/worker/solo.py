@@ -135,7 +135,7 @@ class Solos:
             stdin = self._launched().stdin
             assert stdin is not None
             try:
-                stdin.write(f"{job_id} {int(exclusive)}\n".encode())
+                stdin.write(json.dumps([job_id, exclusive]).encode() + b"\n")
                 stdin.flush()
             except OSError:
                 return False  # The launcher has just died; the next job starts another.
@@ -170,17 +170,17 @@ class Solos:
         return self._launcher
 
     def _hear(self, launcher: subprocess.Popen[bytes], reports: IO[str]) -> None:
-        """Each line is `JOB_ID PID EXIT_CODE` of a process that has ended."""
+        """Each line is `[JOB_ID, PID, EXIT_CODE]` of a process that has ended."""
         for line in reports:
-            job_id, pid, code = line.split()
+            job_id, pid, code = json.loads(line)
             with self._lock:
                 solo = self._under_way.get(job_id)
-            if code != "0":
-                self._died(job_id, int(pid), int(code), solo)
+            if code != 0:
+                self._died(job_id, pid, code, solo)
             with self._lock:
                 self._under_way.pop(job_id, None)
                 self._ended_at = time.monotonic()
-                if code == "0":
+                if code == 0:
                     self._not_before[job_id] = time.monotonic() + RETRY_S
             if solo is not None and solo.suspect and not drain.draining():
                 self.look()

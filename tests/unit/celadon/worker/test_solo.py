@@ -208,6 +208,16 @@ def test_a_kill_beside_busy_slots_may_have_come_from_outside(solos, tmp_path, mo
     assert (outcomes(view), row(job_id).crashes, row(job_id).exclusive) == ([Outcome.CRASHED], 0, True)
 
 
+def test_an_id_may_hold_anything(solos, tmp_path):
+    # Given a message that was adopted, with its caller's own id.
+    job_id = a_job("unit.alone", id='order "17"\n', payload={"do": "tell", "folder": str(tmp_path)})
+    change(job_id, quarantine=True)
+
+    solos.look()
+
+    assert over(solos, job_id).state == State.SUCCEEDED
+
+
 def test_a_job_reads_nothing_of_what_is_meant_for_the_launcher(solos, tmp_path):
     other = quarantined("tell", tmp_path)
     reading = quarantined("read", tmp_path)
