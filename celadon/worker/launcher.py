@@ -2,8 +2,9 @@
 
     python -m celadon.worker.launcher LANE BOOT REPORTS_FD [METRICS_FOLDER]
 
-reads lines `[JOB_ID, EXCLUSIVE]` from standard input, and writes a line `[JOB_ID, PID, EXIT_CODE]` for each process that
-has ended. Lines and LANE are JSON: a job that was adopted has the id that its caller gave it, which may hold anything.
+reads lines `[JOB_ID, EXCLUSIVE]` from standard input, and writes a line `[JOB_ID, PID, EXIT_CODE]` for each process
+that has ended. Lines and LANE are JSON: a job that was adopted has the id that its caller gave it, which may hold
+anything.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class Launcher:
                 os.close(file)
             _be_alone(job_id, exclusive)
             code = 0
+        except LedgerUnavailable as error:  # Before it had its job.
+            log.warning("solo.not_begun", job_id=job_id, error=str(error))
         except BaseException:
             log.exception("solo.failed", job_id=job_id)
         finally:

@@ -30,6 +30,7 @@ log = logs.get("celadon.worker.solo")
 
 # A job that its process could not have (a limit, a pause, another worker was quicker) is not tried again at once.
 RETRY_S = 5.0
+RETRY_MAX_S = 60.0  # Longer and longer, where no process can begin its job.
 AT_ONCE_S = 2.0  # So far apart may be heard of deaths that came of one cause.
 
 
@@ -51,6 +52,8 @@ class Solos:
         self._not_before: dict[str, float] = {}
         self._looking = threading.Lock()
         self._look_again = False
+        self._failures = 0  # In a row, of processes that could not begin their job.
+        self._quiet_until = 0.0
         self._asked_since: float | None = None  # For the slots to stand aside, for an exclusive job that waits.
         self._ended_at = -AT_ONCE_S
         self.busy: Callable[[], int] = lambda: 0  # Jobs that run in the worker's slots.
@@ -92,14 +95,18 @@ class Solos:
                 self._look()
             except LedgerUnavailable as error:
                 log.warning("solo.ledger_away", error=str(error))
+            except Exception:  # Who looks has something else to do: a slot, or who hears of those that ended.
+                log.exception("solo.look_failed")
             finally:
                 self._looking.release()
 
     def _look(self) -> None:
         lane, now = posts.post().lane, time.monotonic()
-        found = recovery.suspects(lane.queues, registry.known(), lane.concurrency + len(self._not_before))
-        self._not_before = {job_id: until for job_id, until in self._not_before.items() if until > now}
-        new = [one for one in found if one.job_id not in self._under_way and one.job_id not in self._not_before]
+        with self._lock:
+            self._not_before = {job_id: until for job_id, until in self._not_before.items() if until > now}
+            known = {*self._under_way, *self._not_before}
+        found = recovery.suspects(lane.queues, registry.known(), lane.concurrency + len(known))
+        new = [one for one in found if one.job_id not in known]
         for one in new:
             if not one.exclusive or self._has_the_worker_to_itself(now):
                 self._begin(one.job_id, suspect=True, exclusive=one.exclusive)
@@ -121,7 +128,7 @@ class Solos:
         aside.ask(waits or any(now - one.began < aside.HOLD_S for one in runs))
 
     def _begin(self, job_id: str, *, suspect: bool, exclusive: bool = False) -> bool:
-        if drain.draining():
+        if drain.draining() or time.monotonic() < self._quiet_until:
             return False
         with self._lock:
             others = self._under_way.values()
@@ -172,30 +179,41 @@ class Solos:
     def _hear(self, launcher: subprocess.Popen[bytes], reports: IO[str]) -> None:
         """Each line is `[JOB_ID, PID, EXIT_CODE]` of a process that has ended."""
         for line in reports:
-            job_id, pid, code = json.loads(line)
-            with self._lock:
-                solo = self._under_way.get(job_id)
-            if code != 0:
-                self._died(job_id, pid, code, solo)
-            with self._lock:
-                self._under_way.pop(job_id, None)
-                self._ended_at = time.monotonic()
-                if code == 0:
-                    self._not_before[job_id] = time.monotonic() + RETRY_S
-            if solo is not None and solo.suspect and not drain.draining():
-                self.look()
+            try:
+                self._ended(*json.loads(line))
+            except Exception:  # The thread goes on: who else would hear of the others?
+                log.exception("solo.report_failed", report=line)
         with self._lock:
             if self._launcher is launcher:
                 self._under_way.clear()
 
-    def _died(self, job_id: str, pid: int, code: int, solo: _Solo | None) -> None:
+    def _ended(self, job_id: str, pid: int, code: int) -> None:
+        with self._lock:
+            solo = self._under_way.get(job_id)
+        held = code != 0 and self._died(job_id, pid, code, solo)
+        with self._lock:
+            self._under_way.pop(job_id, None)
+            now = self._ended_at = time.monotonic()
+            if code == 0:
+                self._not_before[job_id] = now + RETRY_S
+                self._failures = 0
+            elif not held and now >= self._quiet_until:
+                # It could not even begin: the database has no connection left, say. No other could either.
+                self._failures += 1
+                self._quiet_until = now + min(RETRY_S * 2 ** (self._failures - 1), RETRY_MAX_S)
+        if solo is not None and solo.suspect and not drain.draining():
+            self.look()
+
+    def _died(self, job_id: str, pid: int, code: int, solo: _Solo | None) -> bool:
+        """Recover what a dead process held. False: it held nothing, or that is not known."""
         # A job that ends its process in any other way than by SIGKILL did that itself.
         in_company = code == -signal.SIGKILL and (solo is None or solo.in_company or self.busy() > 0)
         log.warning("solo.died", job_id=job_id, pid=pid, code=code, in_company=in_company)
         try:
-            release_dead(posts.post().of(pid), in_company=in_company)
+            return bool(release_dead(posts.post().of(pid), in_company=in_company))
         except Exception as error:
             log.warning("solo.left_to_the_lease", job_id=job_id, error=str(error))
+            return False
 
 
 solos = Solos()

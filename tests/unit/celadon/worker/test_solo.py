@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from celadon import JobView, drain, find
-from celadon.ledger import claims
+from celadon.ledger import claims, recovery
 from celadon.metrics import seats
 from celadon.queues import lane
 from celadon.states import Outcome, State
-from celadon.worker import aside, post
+from celadon.worker import aside, post, solo
 from celadon.worker.solo import Solos
 from tests.contract.given import a_job, change, row
 from tests.eventually import eventually
@@ -133,7 +133,7 @@ def test_suspects_that_are_queued_begin_by_themselves_and_exclusive_ones_one_aft
     assert min(row(job_id).started_at for job_id in exclusive) >= max(row(job_id).finished_at for job_id in beside)
 
 
-def test_a_job_that_can_not_be_had_is_not_tried_again_at_once(solos, tmp_path):
+def test_a_job_that_can_not_be_had_is_not_tried_again_at_once_but_soon(solos, tmp_path, monkeypatch):
     # Given a suspect that this worker may not have now: an exclusive one runs in it, which nobody here has begun.
     running = quarantined("tell", tmp_path)
     change(running, exclusive=True)
@@ -146,9 +146,13 @@ def test_a_job_that_can_not_be_had_is_not_tried_again_at_once(solos, tmp_path):
 
     assert (len(solos), row(refused).state) == (0, State.QUEUED)
     claims.finish(claim, None)
-    solos._not_before.clear()
-    solos.look()
-    assert over(solos, refused).state == State.SUCCEEDED
+    monkeypatch.setitem(solos._not_before, refused, time.monotonic() + 0.3)
+
+    def succeeded() -> bool:
+        solos.look()  # By the clock, as relief does.
+        return row(refused).state == State.SUCCEEDED
+
+    eventually("it is tried again", succeeded, within=START_S)
 
 
 def test_slots_that_a_backlog_keeps_busy_keep_no_suspect_from_its_turn(solos, tmp_path, monkeypatch):
@@ -216,6 +220,50 @@ def test_an_id_may_hold_anything(solos, tmp_path):
     solos.look()
 
     assert over(solos, job_id).state == State.SUCCEEDED
+
+
+@pytest.mark.usefixtures("solos")
+def test_processes_that_can_not_begin_are_forked_less_and_less_often(tmp_path, monkeypatch):
+    # Given a database that has no connection left but those that the worker has already.
+    job_id = quarantined("tell", tmp_path)
+    monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path}/no/such/folder/ledger.db")
+    monkeypatch.setattr(solo, "RETRY_S", 0.3)
+    starved = Solos()
+    pauses: list[float] = []
+
+    def paused_thrice() -> bool:
+        starved.look()
+        if starved._failures > len(pauses):
+            pauses.append(starved._quiet_until - starved._ended_at)
+        return len(pauses) == 3
+
+    eventually("it was tried thrice", paused_thrice, within=2 * START_S)
+
+    assert [round(pause, 2) for pause in pauses] == [0.3, 0.6, 1.2]
+    assert (row(job_id).state, row(job_id).crashes) == (State.QUEUED, 0)
+    end(starved)
+
+
+def test_an_error_of_a_look_costs_neither_a_slot_nor_the_thread_that_hears_of_ends(solos, tmp_path, monkeypatch):
+    looks: list[str] = []
+
+    def out_of_time(*_: Any) -> list[recovery.Suspect]:
+        looks.append("failed")
+        raise RuntimeError("statement time-out")
+
+    job_id = quarantined("hang", tmp_path)
+    solos.look()
+    monkeypatch.setattr(recovery, "suspects", out_of_time)
+    solos.look()
+    (tmp_path / "go on").touch()
+    over(solos, job_id)
+    eventually("it looked again when it heard of that end", lambda: len(looks) == 2)
+    monkeypatch.undo()
+
+    again = quarantined("tell", tmp_path)
+    solos.look()
+
+    assert over(solos, again).state == State.SUCCEEDED
 
 
 def test_a_job_reads_nothing_of_what_is_meant_for_the_launcher(solos, tmp_path):
