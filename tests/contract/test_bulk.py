@@ -84,7 +84,7 @@ def test_a_key_gives_the_first_job_and_its_conflict_stops_nobody():
 
 
 def test_what_is_due_later_or_paused_says_so():
-    switches.turn("queue", "default", paused=True)
+    switches.pause("queue", "default")
     soon = datetime.now(UTC) + timedelta(hours=1)
 
     told = receipts(submit_many([a(delay=60), a(run_at=soon), a(queue="default"), a()]))

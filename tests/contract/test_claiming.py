@@ -82,19 +82,19 @@ def test_there_is_nothing_to_claim_under_an_unknown_id():
 @pytest.mark.parametrize(("kind", "name"), [("queue", "default"), ("job", NAME)])
 def test_a_paused_job_is_not_claimed_until_it_is_resumed(kind, name):
     job_id = a_job()
-    switches.turn(kind, name, paused=True)
+    switches.pause(kind, name)
 
     assert claim(job_id) is None
     assert claims.why_not(job_id).held
 
-    switches.turn(kind, name, paused=False)
+    switches.resume(kind, name)
     assert claim(job_id) is not None
 
 
 def test_a_pause_of_another_name_or_queue_holds_nothing():
     job_id = a_job()
-    switches.turn("queue", NAME, paused=True)
-    switches.turn("job", "default", paused=True)
+    switches.pause("queue", NAME)
+    switches.pause("job", "default")
 
     assert claim(job_id) is not None
 

@@ -233,7 +233,7 @@ def test_a_job_that_would_be_refused_can_not_join():
 
 
 def test_a_paused_job_joins_and_the_receipt_says_that_it_waits():
-    switches.turn("job", "contract.deferred", paused=True)
+    switches.pause("job", "contract.deferred")
     with session() as own:
         receipt = deferred(own)
         own.commit()

@@ -65,13 +65,13 @@ def test_what_is_due_first_is_promoted_first():
 
 def test_what_is_due_but_paused_waits_and_is_released_when_resumed():
     job_id = due()
-    switches.turn("job", NAME, paused=True)
+    switches.pause("job", NAME)
 
     assert moving.promote() == 1
     assert row(job_id).state == State.WAITING
     assert moving.release() == 0
 
-    switches.turn("job", NAME, paused=False)
+    switches.resume("job", NAME)
     assert moving.release() == 1
     assert queued_and_unsent(job_id)
 
@@ -95,8 +95,8 @@ def test_what_is_held_by_one_pause_does_not_keep_the_rest_waiting(kind, name):
     held = a_job_that_is(State.WAITING)
     free = a_job("contract.other", queue="data_sync")
     moving.hold(free)
-    switches.turn(kind, name, paused=True)
-    switches.turn("queue", "scheduled", paused=True)
+    switches.pause(kind, name)
+    switches.pause("queue", "scheduled")
 
     assert moving.release() == 1
 
@@ -202,7 +202,7 @@ def test_relief_finds_nothing_that_it_could_not_claim_or_run():
     assert moving.queued_ids(QUEUES, NAMES, 10) == []
 
     a_job()
-    switches.turn("queue", "default", paused=True)
+    switches.pause("queue", "default")
     assert moving.queued_ids(QUEUES, NAMES, 10) == []
 
 

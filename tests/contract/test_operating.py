@@ -192,7 +192,7 @@ def test_a_job_that_backs_off_after_an_error_runs_now_and_keeps_count_of_its_tri
 
 def test_what_is_paused_is_due_now_and_waits():
     job_id = a_job_that_is(State.SCHEDULED)
-    switches.turn("queue", row(job_id).queue, paused=True)
+    switches.pause("queue", row(job_id).queue)
 
     run_now(job_id)
     moving.promote()

@@ -94,8 +94,8 @@ def test_switches_are_kept_per_kind_and_name():
 def test_turning_one_thing_leaves_the_other_as_it_is():
     switches.turn("queue", "x", use_broker=False)
 
-    switches.turn("queue", "x", paused=True, reason="maintenance")
-    switches.turn("queue", "x", paused=False, reason=None)
+    switches.pause("queue", "x", reason="maintenance")
+    switches.resume("queue", "x")
 
     assert switches.off_broker() == {("queue", "x")}
 

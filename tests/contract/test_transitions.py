@@ -45,11 +45,11 @@ def after(act: Act, **values: Any) -> Act:
 
 def while_paused(act: Act) -> Act:
     def paused(claim: Claim) -> None:
-        switches.turn("job", NAME, paused=True)
+        switches.pause("job", NAME)
         try:
             act(claim)
         finally:
-            switches.turn("job", NAME, paused=False)
+            switches.resume("job", NAME)
 
     return paused
 

@@ -130,7 +130,7 @@ def test_a_used_key_gives_the_first_receipts_job():
 
 
 def test_a_paused_job_waits():
-    switches.turn("queue", "data_sync", paused=True)
+    switches.pause("queue", "data_sync")
 
     assert submit("unit.deferred", {}).outcome == Submitted.WAITING
 

@@ -219,11 +219,11 @@ def test_jobs_without_an_end_are_told_instead_of_run_for_ever(box, monkeypatch):
 
 
 def test_a_job_that_an_operator_holds_is_held_here_too(box):
-    switches.turn("queue", "default", paused=True)
+    switches.pause("queue", "default")
 
     assert submit("sandboxed.greet", {"name": "Ada"}).outcome == "waiting"
     assert box.run_due() == []
-    switches.turn("queue", "default", paused=False)
+    switches.resume("queue", "default")
     assert [view.state for view in box.run_due()] == ["succeeded"]
 
 
