@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from celadon import telemetry
+from celadon import backoff, telemetry
 from celadon.errors import LostClaim
 from celadon.jobs import Claim, Failure
 from celadon.ledger import places
@@ -47,6 +47,10 @@ NOT_HELD: Mapping[str, Any] = {"lease_until": None, "claimed_at": None, "reserve
 CLEARED: Mapping[str, Any] = {"quarantine": False, "exclusive": False}
 """A run that came to its own end clears the job of what it was suspected of."""
 
+LATE_AT_ONCE = 2  # How often in a row a run that came too late to begin is given back at once,
+LATE_FIRST, LATE_CAP = timedelta(seconds=1), timedelta(seconds=60)  # and how long it is put off from then on.
+LATE_MOST = 10  # As far as it is counted.
+
 
 # The statements of the busy paths are built once: building one costs more than running it.
 _ID: Any = bindparam("b_id", type_=String)
@@ -61,6 +65,7 @@ def in_time() -> Any:
     return or_(jobs.c.expires_at.is_(None), jobs.c.started_at.is_not(None), jobs.c.expires_at > at())
 
 
+_SUSPECT_LOCKS = 7_204_417  # The class of the locks that serialize the claims of one worker's suspects.
 _BESIDE = jobs.alias("beside")
 
 
@@ -124,6 +129,7 @@ def claim(
             sent = time.monotonic()  # Only now: what waits for a write lock waits at the beginning.
             row = connection.execute(_CLAIM, asked).one_or_none()
             if row is None and (alone or exclusive):
+                _one_suspect_at_a_time(connection, boot_of(worker))
                 asked |= {"b_of_my_worker": f"{boot_of(worker)}:%", "b_alone": alone, "b_exclusive": exclusive}
                 row = connection.execute(_CLAIM_SUSPECT, asked).one_or_none()
             if row is not None and row.reserved_at is not None:
@@ -140,6 +146,12 @@ def claim(
         facts["frees"] = place.frees
         facts["begin_by"] = None if place.begin_within_s is None else sent + place.begin_within_s
     return Claim(job_id=job_id, worker=worker, engine=engine, **facts)
+
+
+def _one_suspect_at_a_time(connection: Connection, boot: str) -> None:
+    """Have the claims of a worker's suspects come one after the other, so that each sees those before."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_SUSPECT_LOCKS, func.hashtext(boot))))
 
 
 def boot_of(worker: str) -> str:
@@ -294,6 +306,25 @@ def give_back(claim: Claim) -> State:
     return _depart(claim, Outcome.INTERRUPTED, _leave(State.QUEUED, **QUEUED_NOW), {})
 
 
+def give_back_late(claim: Claim, reason: str) -> State:
+    """running → queued, unburnt, of a run that never began; → scheduled where that has happened a few times in a row.
+
+    Then another worker has time to take it, or this one to catch up. No window counts such a run. Raises LostClaim.
+    """
+    with begin() as connection:
+        before = places.late_before(connection, claim, LATE_MOST)
+        if before < LATE_AT_ONCE:
+            leave = _leave(State.QUEUED, **QUEUED_NOW)
+        else:
+            again_in_s = backoff.delay_s(before + 1 - LATE_AT_ONCE, LATE_FIRST, LATE_CAP)
+            leave = _leave(State.SCHEDULED, run_at=at(again_in_s))
+        state = _left(connection, claim, Outcome.INTERRUPTED, leave, {}, reason).state
+        places.forget(connection, claim)
+    telemetry.late(claim, reason, before + 1)
+    telemetry.ended(claim, Outcome.INTERRUPTED, State(state), None)
+    return State(state)
+
+
 def give_back_all(held: Collection[Claim]) -> int:
     """`give_back` for what a process holds as it ends, in one commit. How many; claims that are gone are left out."""
     leave, left = _leave(State.QUEUED, **QUEUED_NOW), []
@@ -339,14 +370,22 @@ def _depart(
 ) -> State:
     """Run the fenced UPDATE, and record the attempt in the same transaction. Raises LostClaim."""
     with begin() as connection:
-        row = connection.execute(leave, {**this(claim), **values}).one_or_none()
-        if row is None:
-            raise LostClaim(f"job {claim.job_id}: epoch {claim.epoch} is no longer the running one")
-        _record(connection, claim, outcome, failure.traceback if failure else None)
+        row = _left(connection, claim, outcome, leave, values, failure.traceback if failure else None)
         if failure is not None:
             raise_alert(connection, claim, failure, State(row.state), row.attempt, alert_after)
     telemetry.ended(claim, outcome, State(row.state), failure)
     return State(row.state)
+
+
+def _left(
+    connection: Connection, claim: Claim, outcome: Outcome, leave: Any, values: Mapping[str, Any], error: str | None
+) -> Any:
+    """The departure's statements. Raises LostClaim."""
+    row = connection.execute(leave, {**this(claim), **values}).one_or_none()
+    if row is None:
+        raise LostClaim(f"job {claim.job_id}: epoch {claim.epoch} is no longer the running one")
+    _record(connection, claim, outcome, error)
+    return row
 
 
 def _record(connection: Connection, claim: Claim, outcome: Outcome, error: str | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from celadon.jobs import Recovered
 from celadon.ledger import claims, marks, presence, recovery
 from celadon.ledger.db import at, begin, clock, reading
-from celadon.ledger.tables import alerts, attempts, workers
+from celadon.ledger.tables import alerts, attempts, jobs, workers
 from celadon.states import Outcome, State
 from tests.contract.given import (
     FAILURE,
@@ -189,6 +190,29 @@ def test_an_exclusive_job_waits_for_the_suspects_that_run_already():
 
     claims.finish(beside, None)
     a_claim(waiting, exclusive=True)
+
+
+@ON_POSTGRESQL
+def test_two_suspects_of_a_worker_that_are_claimed_at_one_moment_do_not_both_pass_for_the_only_one():
+    exclusive, other = a_job(), a_job()
+    make_exclusive(exclusive)
+    change(other, quarantine=True)
+
+    def take() -> None:
+        claims.claim(other, worker="host:boot:1", engine="worker", lease_s=LEASE_S, alone=True)
+
+    # As long as the first has not committed, the second waits.
+    with begin() as connection:
+        claims._one_suspect_at_a_time(connection, "host:boot")
+        second = Thread(target=take, daemon=True)
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        first = {"state": State.RUNNING, "claimed_by": "host:boot:0", "lease_until": at(LEASE_S)}
+        connection.execute(jobs.update().where(jobs.c.id == exclusive).values(**first))
+    second.join()
+
+    assert row(other).state == State.QUEUED
 
 
 @pytest.mark.parametrize(("crash", "runs"), [(witnessed, LIMIT), (unseen, LIMIT + 2)])
