@@ -24,9 +24,11 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     with fleet(folder / "g16", "postgresql" if long else "sqlite", redis_options=FULL) as here:
         port = free_port()
         here.start("web", "--bind", f"127.0.0.1:{port}", WEB_WORKERS="1")
-        heartbeat = here.folder / "heartbeat"
-        here._settings["HEARTBEAT_FILE"] = str(heartbeat)
+        heartbeats = []
         for lane in ("default", "data_sync"):
+            # Each its own: the file of one that lives would hide that the other is dead.
+            heartbeats.append(here.folder / f"heartbeat-{lane}")
+            here._settings["HEARTBEAT_FILE"] = str(heartbeats[-1])
             here.work(lane)
         ids = [here.submit("proof.run", f"held-{n}", "default", seconds=0, gate="go-on") for n in range(10)]
         eventually("they have begun", lambda: len(here.starts()) == 10, within=30)
@@ -37,7 +39,8 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
             client.config_set("maxmemory", 1)  # Whatever it holds is more than that.
         outcomes = _while_full(figures, here, port, many, seconds, ids, backlog)
         figures.add("degraded_to_the_ledger", sum(o != "queued" for o in outcomes), at_least=len(outcomes) - 1)
-        figures.add("heartbeat_age_s", time.time() - heartbeat.stat().st_mtime, at_most=10)
+        oldest = min(file.stat().st_mtime for file in heartbeats)
+        figures.add("heartbeat_age_s", time.time() - oldest, at_most=10)
 
         here.redis.make_room()
         _afterwards(figures, here, port, ids)
@@ -86,7 +89,7 @@ def _afterwards(figures: Figures, here: Fleet, port: int, ids: list[str]) -> Non
     eventually("health is ok", lambda: (health(port) or {}).get("status") == "ok", within=10)
     here.until_all(ids, "succeeded", within=30)
     effects = here.effects()
-    figures.add("lost", sum(count == 0 for count in effects.values()) + len(ids) - len(effects), at_most=0)
+    figures.add("lost", len(ids) - len(effects), at_most=0)
     figures.add("doubled_effects", sum(count - 1 for count in effects.values()), at_most=0)
     figures.add("workers_that_ended", sum(here.deaths.values()), at_most=0)
 
