@@ -30,7 +30,8 @@ log = logs.get("celadon.worker.solo")
 
 # A job that its process could not have (a limit, a pause, another worker was quicker) is not tried again at once.
 RETRY_S = 5.0
-RETRY_MAX_S = 60.0  # Longer and longer, where no process can begin its job.
+QUIET_S = 0.5  # Where a process could not even begin its job; twice as long each time that the next can not either.
+RETRY_MAX_S = 60.0
 AT_ONCE_S = 2.0  # So far apart may be heard of deaths that came of one cause.
 
 
@@ -200,7 +201,7 @@ class Solos:
             elif not held and now >= self._quiet_until:
                 # It could not even begin: the database has no connection left, say. No other could either.
                 self._failures += 1
-                self._quiet_until = now + min(RETRY_S * 2 ** (self._failures - 1), RETRY_MAX_S)
+                self._quiet_until = now + min(QUIET_S * 2 ** (self._failures - 1), RETRY_MAX_S)
         if solo is not None and solo.suspect and not drain.draining():
             self.look()
 

@@ -227,7 +227,7 @@ def test_processes_that_can_not_begin_are_forked_less_and_less_often(tmp_path, m
     # Given a database that has no connection left but those that the worker has already.
     job_id = quarantined("tell", tmp_path)
     monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path}/no/such/folder/ledger.db")
-    monkeypatch.setattr(solo, "RETRY_S", 0.3)
+    monkeypatch.setattr(solo, "QUIET_S", 0.3)
     starved = Solos()
     pauses: list[float] = []
 
