@@ -89,6 +89,11 @@ class Watch:
             except Exception:
                 log.exception("consuming.failed")
             time.sleep(LOOK_S)
+        self.ends()
+
+    def ends(self) -> None:
+        """The worker stops, or begins anew: from now on it has its grace."""
+        self._well_at = time.monotonic()
 
     def look(self) -> None:
         now = time.monotonic()

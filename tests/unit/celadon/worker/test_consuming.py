@@ -132,7 +132,9 @@ def test_the_heartbeat_stops_for_one_that_is_known_to_be_unfit_but_not_while_it_
     world.now += 3 * LATE_S
     assert not world.watch.satisfied()
 
-    world.watch._well_at = world.now
     drain.begin()
-    world.now += lane("default").grace_s
+    world.watch._watch()
+    world.now += lane("default").grace_s + LATE_S
     assert world.watch.satisfied()
+    world.now += 2 * LATE_S
+    assert not world.watch.satisfied()
