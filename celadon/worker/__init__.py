@@ -28,6 +28,7 @@ def run(lane_name: str, **instead: str | int | None) -> int:
     changes: dict[str, Any] = {field: value for field, value in instead.items() if value is not None}
     lane = replace(queues.lane(lane_name), **changes)
     logs.configure()
+    ending.reap()
     heartbeat.begin()
     heartbeat.keep()
     sentry.start("worker")

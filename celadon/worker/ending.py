@@ -7,6 +7,7 @@ process: the shell, the supervisor or the container that started it need not eve
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from celadon.worker.solo import solos
 log = logs.get("celadon.worker")
 
 EXIT_MARGIN_S = 2.0  # Of the grace: time to give jobs back before the supervisor's SIGKILL.
+ANEW = "CELADON_BEGUN_ANEW"  # Set for the image that takes this one's place.
 SETTLE_S = 4.0  # What Celery may take to close its pool and its broker when no job runs any more.
 
 _lock = threading.Lock()
@@ -114,6 +116,36 @@ def wanted_anew() -> bool:
     return _anew
 
 
+def reap() -> None:
+    """Collect what an image before this one left in this process: children that were killed are its children still.
+
+    Called before the process has children of its own.
+    """
+    if os.environ.pop(ANEW, None) is None:
+        return
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_reap, args=(_children(),), name="celadon-reaping", daemon=True).start()
+
+
+def _children() -> set[int]:
+    """The children of this process now."""
+    here = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    return {int(pid) for pid in here.read_text().split()} if here.exists() else set()
+
+
+def _reap(left: set[int]) -> None:
+    """Each by its id: who has other children waits for those itself."""
+    while left:
+        for pid in list(left):
+            try:
+                gone = os.waitpid(pid, os.WNOHANG)[0] != 0
+            except ChildProcessError:
+                gone = True
+            if gone:
+                left.discard(pid)
+        time.sleep(1)
+
+
 def begin_anew() -> NoReturn:
     """Replace this process by the command that it was started with."""
     override(prometheus_multiproc_dir=None)
@@ -125,4 +157,9 @@ def begin_anew() -> NoReturn:
                 continue
     sys.stdout.flush()
     sys.stderr.flush()
+    # Asked once more, with the stop held back from here on, which the next image hears of.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if not _anew:
+        os._exit(0)
+    os.environ[ANEW] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

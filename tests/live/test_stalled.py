@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ QUICK = {
     "RENEW_S": "5",
     "LEDGER_TIMEOUT_S": "10",  # How soon a busy machine takes a submission is not what is tested.
 }
-LONG_S = 3.0
+LONG_S = 5.0  # A new beginning would come after 2.5 to 3.5 s.
 
 
 @pytest.fixture
@@ -46,6 +47,17 @@ def started(deployment: Platform) -> dict[str, Worker]:
 
 def gone(word: Path) -> None:
     eventually("the worker's loop has come to where it hangs", lambda: not word.exists())
+
+
+def zombies(worker: Worker) -> list[str]:
+    """Children of the worker that have ended and that nobody has collected."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # It has gone meanwhile.
+            state, parent = process.read_text().rpartition(")")[2].split()[:2]
+            if (state, parent) == ("Z", str(worker.container.pid)):
+                found.append(process.parent.name)
+    return found
 
 
 def begins_anew(worker: Worker, reason: str = "worker.begins_anew") -> None:
@@ -77,6 +89,7 @@ def test_a_worker_whose_loop_hangs_gives_its_runs_their_grace_and_begins_anew(de
         assert worker.container.pid == pids[lane]
         assert worker.logs().count("worker.ready") == 2
         assert (deployment.folder / f"heartbeat-{lane}.ready").exists()
+        eventually("the children that were killed are collected", lambda worker=worker: not zombies(worker))
         row = deployment.job(running[lane]["job_id"])
         assert (row["attempt"], row["crashes"], row["quarantine"]) == (0, 0, 0)
         assert deployment.attempts(running[lane]["job_id"]) == ["interrupted", "succeeded"]
