@@ -147,7 +147,6 @@ class Round:
             if not (self.world.faults.asleep() or not self.all_final() or self.under_way() or self.hung()):
                 break
             time.sleep(LOOK_S * 2)
-        self.hung()  # Who is gone is told of in any case.
         for child in self.operators:
             child.close()
 
@@ -157,7 +156,8 @@ class Round:
         self.awake_ghosts(now)
         if self.redis_heals_at is not None and now >= self.redis_heals_at:
             self.heal_redis()
-        world.tend()
+        for pid in world.tend():
+            history.append(world.history, "gone", who=pid)
         for number, child in list(self.submitters.items()):
             if not child.alive:
                 child.close()
@@ -258,14 +258,9 @@ class Round:
         return not schedules and not jobs
 
     def hung(self) -> bool:
-        """Whether a process that hangs is still there; says of those that are not that they are gone."""
+        """Whether a process that hangs is still there."""
         events = history.read(self.world.history)
-        gone = {event["who"] for event in events if event["event"] == "gone"}
-        here = {e["pid"] for e in events if e["event"] == "fault" and e["action"] == HANG} - gone
-        for pid in here:
-            if not is_alive(pid):
-                history.append(self.world.history, "gone", who=pid)
-        return any(is_alive(pid) for pid in here)
+        return any(is_alive(e["pid"]) for e in events if e["event"] == "fault" and e["action"] == HANG)
 
     def under_way(self) -> bool:
         """Whether a living process is still in a run that it has begun."""

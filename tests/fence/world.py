@@ -124,14 +124,17 @@ class World:
                 for words in map(str.split, locks)
             )
 
-    def tend(self) -> None:
-        """Put a new process where one has died."""
+    def tend(self) -> list[int]:
+        """Put a new process where one has died; the ids of those that have."""
+        dead = []
         for name, run in FLEET.items():
             child = self.fleet.get(name)
             if child is None or not child.alive:
                 if child is not None:
                     child.close()
+                    dead.append(child.pid)
                 self.fleet[name] = self._workers.fork(name, run)
+        return dead
 
     def submitter(self, number: int, share: list[dict[str, object]]) -> Child:
         return self._submitters.fork(f"submitter-{number}", ["submit", number, share])
