@@ -147,6 +147,7 @@ class Round:
             if not (self.world.faults.asleep() or not self.all_final() or self.under_way() or self.hung()):
                 break
             time.sleep(LOOK_S * 2)
+        self.tend(time.monotonic())  # Who has gone since is told of.
         for child in self.operators:
             child.close()
 
