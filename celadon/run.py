@@ -164,6 +164,9 @@ def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
         return Ending(lambda: claims.sleep(claim, wake_at))
     except CancelRequested:
         return Ending(lambda: claims.end_cancelled(claim))
+    except TooLate as late:
+        reason = str(late)
+        return Ending(lambda: claims.give_back_late(claim, reason), reason)
     except Departure as departure:
         return Ending(lambda: claims.give_back(claim), str(departure))
     except LedgerUnavailable as away:
@@ -192,7 +195,7 @@ def _begin_in_time(claim: Claim) -> None:
         tries += 1
         begin_by = places.start_later(claim) if tries <= LATE_STARTS else None
         if begin_by is None:
-            raise TooLate(f"its body did not begin soon enough after the claim, {claim.seconds():.3f} s ago")
+            raise TooLate(f"{places.LATE} after the claim, {claim.seconds():.3f} s ago")
 
 
 def _failed(claim: Claim, definition: Definition, error: BaseException) -> Ending:

@@ -128,6 +128,13 @@ def ended(claim: Claim, outcome: Outcome, state: State, failure: Failure | None)
     _observer(monitors.ended)(claim.job_id, claim.schedule, state, seconds)
 
 
+@_observer
+def late(claim: Claim, reason: str, in_a_row: int) -> None:
+    """A run did not begin, for it came later than its limit's window allows."""
+    log.warning("job.too_late", **of(claim), worker=claim.worker, reason=reason, in_a_row=in_a_row)
+    metrics.LATE_RUNS.add(claim.name)
+
+
 def recovered(one: Recovered) -> None:
     """A job whose runner is gone was put back, or ended."""
     facts = {"outcome": one.outcome.value, "state": one.state.value, "worker": one.worker}

@@ -8,20 +8,22 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, exists, func, insert, or_, select, update
 
 from celadon.jobs import Claim
 from celadon.ledger.db import at, begin
 from celadon.ledger.gates import COLUMN, rules_of
-from celadon.ledger.tables import in_state, jobs, starts
-from celadon.states import State
+from celadon.ledger.tables import attempts, in_state, jobs, starts
+from celadon.states import Outcome, State
 
 _LOCKS = 7_204_416  # The class of the locks that serialize the claims of one worker.
 
 
-MARGIN_PART = 0.5  # Of a window's margin: by then a body has to begin. The rest is for what happens after that look.
+MARGIN_PART = 0.6  # Of a window's margin: by then a body has to begin. The rest is for what happens after that look.
+LATE = "its body did not begin soon enough"  # How the word of a run that came too late begins, in its attempt.
 
 
 class WorkerIsFull(Exception):
@@ -79,6 +81,23 @@ def start_later(claim: Claim) -> float | None:
     if not moved or time.monotonic() - sent > half_a_window_s:
         return None
     return sent + margin_s * MARGIN_PART
+
+
+def forget(connection: Connection, claim: Claim) -> None:
+    """Take back the start of a run that has not begun and never will: no window has to count it."""
+    connection.execute(delete(starts).where(starts.c.job_id == claim.job_id, starts.c.epoch == claim.epoch))
+
+
+def late_before(connection: Connection, claim: Claim, most: int) -> int:
+    """How often in a row, up to this claim, the job came too late to begin; counted no further than `most`."""
+    late = case((and_(attempts.c.outcome == Outcome.INTERRUPTED, attempts.c.error.startswith(LATE)), 1), else_=0)
+    lately = (
+        select(late)
+        .where(attempts.c.job_id == claim.job_id, attempts.c.epoch < claim.epoch)
+        .order_by(attempts.c.epoch.desc())
+        .limit(most)
+    )
+    return sum(takewhile(bool, connection.scalars(lately)))
 
 
 def give_up(connection: Connection, job_id: str) -> bool:

@@ -54,6 +54,14 @@ ATTEMPTS = Count(
     ),
     labels=("name", "outcome"),
 )
+LATE_RUNS = Count(
+    name="celadon_late_runs_total",
+    meaning=(
+        "Runs that were put back because they came to their beginning later than the window of their limit allows: the "
+        "ledger is slow to answer, or the worker has more to compute than cores."
+    ),
+    labels=("name",),
+)
 
 # --- how it stands ----------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ def install(file: Path) -> None:
     wrap(redis.connection.AbstractConnection, "send_packed_command", _send_bytes)
     wrap(celadon.run, "run_job", _run)
     wrap(celadon.ledger.claims, "claim", _claim)
-    for departure in ("finish", "fail", "sleep", "give_back"):
+    for departure in ("finish", "fail", "sleep", "give_back", "give_back_late"):
         wrap(celadon.ledger.claims, departure, functools.partial(_depart, departure))
     wrap(celadon.ledger.claims, "fence", _fence)
     wrap(celadon.ledger.marks, "start", _begin_step)
@@ -195,7 +195,7 @@ def _claim(original: Callable[..., Any], job_id: str, *args: Any, **kwargs: Any)
 def _depart(name: str, original: Callable[..., Any], claim: Claim, *args: Any, **kwargs: Any) -> Any:
     label = label_of(claim)
     passing(f"before_{name}", label)
-    if name == "give_back" and claim.begin_by is not None and time.monotonic() > claim.begin_by:
+    if name == "give_back_late":
         history.append(_history, "too_late", job_id=claim.job_id, epoch=claim.epoch)
     try:
         return _told(original, claim, claim, *args, **kwargs)

@@ -64,7 +64,7 @@ def test_the_limits_of_a_gate_are_a_list():
 def test_a_window_is_looked_at_with_a_margin_that_grows_with_it_within_bounds():
     margins = {per_s: Limit(starts=1, per_s=per_s).margin_s for per_s in (1, 10, 60, 3600)}
 
-    assert margins == {1: 0.1, 10: 0.5, 60: 2.0, 3600: 2.0}
+    assert margins == {1: 0.25, 10: 0.5, 60: 2.0, 3600: 2.0}
     assert Limit(starts=1, per_s=10).window_s == 10.5
     assert Limit(concurrency=1).window_s == 0
 
