@@ -5,67 +5,102 @@ Who does it only makes it quicker. What is not released here, or not told, the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import select
 
 from celadon import broker, logs, outlook
-from celadon.deadline import within
+from celadon.deadline import Abandoned, within
 from celadon.errors import LedgerUnavailable
 from celadon.jobs import Claim, NewJob
 from celadon.ledger import gates, limits, sending
 from celadon.ledger.db import reading
 from celadon.ledger.gates import Group
 from celadon.ledger.sending import ToSend
+from celadon.ledger.tables import in_state, jobs
 from celadon.settings import settings
+from celadon.states import State
 
 log = logs.get("celadon.admission")
 
 MOST = 20  # Jobs that one submission or one end of a run lets go beside its own.
 AGAIN_S = 0.5  # When the sender tries what could not be told.
+UNKNOWN = "it is paused or limited"  # What a job waits for, when the ledger can't be asked.
 
 
-def let_in(new: Sequence[NewJob]) -> set[str]:
-    """Release what has a turn at the gates of jobs just stored; the ids of those of them that may go.
+def let_in(new: Sequence[NewJob], *, within_s: float) -> dict[str, str]:
+    """Release what has a turn at the gates of jobs just stored; those of them that wait all the same, and for what.
 
-    Their messages are for the caller to send; those of others are sent here. Raises nothing: who is not let in waits.
+    Any other of them may go, and its message is for the caller to send; those of others are sent here. within_s: how
+    long the ledger may take over the release; what it has not committed by then is undone. Raises nothing: the jobs are
+    stored, whatever goes wrong here.
     """
     at = {gate for job in new for gate in _gates(job.queue, job.name, job.tenant)}
     mine = {job.id for job in new}
-    try:
-        released = within(
-            settings().ledger_timeout_s, lambda _: limits.release(at, most=MOST + len(new), sends=True), job_id=""
-        )
-    except LedgerUnavailable as away:
-        log.info("admission.ledger_away", reason=str(away))
-        return set()
-    tell([job for job in released if job.job_id not in mine])
-    return {job.job_id for job in released if job.job_id in mine}
+    released: list[ToSend] = []
+
+    def release(abandoned: Abandoned) -> list[ToSend]:
+        return limits.release(at, most=MOST + len(new), sends=True, check=abandoned.check)
+
+    with _told():
+        released = within(within_s, release, job_id="")
+        tell([job for job in released if job.job_id not in mine])
+    may_go = {job.job_id for job in released}
+    return why_waiting([job for job in new if job.id not in may_go])
 
 
 def give_on(claim: Claim) -> None:
     """A run that a limit counted is over: let the next go in its place. Raises nothing."""
-    try:
+    with _told():
         tell(limits.release(_gates(claim.queue, claim.name, claim.tenant), most=MOST, sends=True))
+
+
+def why_waiting(stored: Sequence[NewJob]) -> dict[str, str]:
+    """Those of these jobs that wait now, by their ids, and what holds each, in words for a receipt.
+
+    One that seemed to wait may not: a scheduler may have let it in meanwhile. Raises nothing.
+    """
+
+    def ask(_: object) -> dict[str, str]:
+        with reading() as connection:
+            ids = [job.id for job in stored]
+            still = set(connection.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids), in_state(State.WAITING))))
+            standing = {gate.id: gate for gate in gates.standing(connection)}
+        return {
+            job.id: gates.why_waiting(standing, Group(job.queue, job.name, job.tenant or ""))
+            for job in stored
+            if job.id in still
+        }
+
+    if not stored:
+        return {}
+    with _told():
+        return within(settings().ledger_timeout_s, ask, job_id="")
+    return dict.fromkeys((job.id for job in stored), UNKNOWN)
+
+
+def why_held(new: NewJob) -> str:
+    """What holds a job whose claim was refused. Raises nothing."""
+    return why_waiting([new]).get(new.id, UNKNOWN)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong after a commit is told in the log, and to nobody else: the job is stored, or the run over."""
+    try:
+        yield
     except LedgerUnavailable as away:
         log.info("admission.ledger_away", reason=str(away))
     except Exception:
         log.exception("admission.failed")
 
 
-def why_waiting(queue: str, name: str, tenant: str | None) -> str:
-    """What holds a job, in words for a receipt."""
-
-    def ask(_: object) -> str:
-        with reading() as connection:
-            return gates.why_waiting(connection, queue, name, tenant)
-
-    try:
-        return within(settings().ledger_timeout_s, ask, job_id="")
-    except LedgerUnavailable:
-        return "it is paused or limited"
-
-
 def tell(released: Sequence[ToSend]) -> None:
-    """Tell the broker of jobs that were released; what it can't be told stays with the sender."""
+    """Tell the broker of jobs that were released; what it can't be told stays with the sender.
+
+    Raises LedgerUnavailable: the sender will see to them a little later than it could.
+    """
     if not released:
         return
     to_tell = [job for job in released if not _off(job)]
@@ -77,7 +112,8 @@ def tell(released: Sequence[ToSend]) -> None:
     else:
         released = [job for job in released if job not in to_tell]
     if released:
-        sending.not_sent([job.job_id for job in released], again_in_s=AGAIN_S)
+        ids = [job.job_id for job in released]
+        within(settings().ledger_timeout_s, lambda _: sending.not_sent(ids, again_in_s=AGAIN_S), job_id="")
 
 
 def _off(job: ToSend) -> bool:

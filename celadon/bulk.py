@@ -6,10 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
-from celadon import admission, broker, fallback, registry, telemetry
+from celadon import admission, broker, fallback, logs, registry, telemetry
 from celadon.deadline import Abandoned, within
 from celadon.errors import CeladonError, InvalidOption, KeyConflict, LedgerUnavailable, Refused
 from celadon.jobs import NewJob, Receipt, Submitted
@@ -18,7 +17,9 @@ from celadon.ledger.db import begin
 from celadon.ledger.writing import insert_job, withdraw
 from celadon.settings import settings
 from celadon.states import State
-from celadon.submit import at_rest, off_broker, prepare, used
+from celadon.submit import at_rest, off_broker, prepare, stored_but, used
+
+log = logs.get("celadon.submit")
 
 MAX_JOBS = 1000  # A transaction of so many takes well under a second, during which SQLite takes no other write.
 # What a job may add to the time the ledger is given: some ten times what it takes. To give up a bulk that is only slow
@@ -79,8 +80,7 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
         _tell(submissions, [away] * len(submissions))
         raise
     unsent: dict[int, _Prepared] = {}
-    why_waiting = cache(admission.why_waiting)  # Many wait for the same.
-    let_in = _let_in([jobs[index].new for index, outcome in stored.items() if _waits(outcome)])
+    held = _let_in([jobs[index].new for index, outcome in stored.items() if _waits(outcome)])
     for index, outcome in stored.items():
         job = jobs[index]
         if isinstance(outcome, KeyConflict):
@@ -88,9 +88,17 @@ def submit_many(submissions: Sequence[Submission]) -> list[Receipt | CeladonErro
         elif not outcome[2]:
             job.receipt.job_id = outcome[0]
             job.receipt.settle(Submitted.DUPLICATE, reason=used(job.new, outcome[1]))
-        elif not at_rest(job.new, State.QUEUED if job.new.id in let_in else outcome[1], job.receipt, why_waiting):
+        elif not at_rest(job.new, outcome[1], job.receipt, held.get(job.new.id)):
             unsent[index] = job
-    refused = _deliver(unsent, began)
+    try:
+        refused = _deliver(unsent, began)
+    except Exception as error:
+        # All of them are stored: an error would say that none is.
+        log.exception("submit.after_commit_failed", jobs=len(unsent))
+        refused = {}
+        for job in unsent.values():
+            if job.receipt.outcome == Submitted.PENDING:
+                job.receipt.settle(Submitted.DEFERRED, reason=stored_but(error))
     for index, result in enumerate(results):
         # Also in the place of another that has the same key: its job is the one that was taken back.
         if isinstance(result, Receipt) and result.job_id in refused:
@@ -148,8 +156,8 @@ def _waits(outcome: tuple[str, State, bool] | KeyConflict) -> bool:
     return not isinstance(outcome, KeyConflict) and outcome[1:] == (State.WAITING, True)
 
 
-def _let_in(waiting: Sequence[NewJob]) -> set[str]:
-    return admission.let_in(waiting) if waiting else set()
+def _let_in(waiting: Sequence[NewJob]) -> dict[str, str]:
+    return admission.let_in(waiting, within_s=_patience(len(waiting))) if waiting else {}
 
 
 def _deliver(jobs: Mapping[int, _Prepared], began: float) -> dict[str, Refused]:

@@ -70,5 +70,5 @@ def somebody_else(new: NewJob, why: WhyNot, receipt: Receipt, began: float, reas
         after_ms = round((time.monotonic() - began) * 1000, 1)
         return receipt.settle(Submitted.PICKED_UP, by=why.claimed_by, after_ms=after_ms)
     if why.state == State.WAITING or why.held:
-        return receipt.settle(Submitted.WAITING, reason=admission.why_waiting(new.queue, new.name, new.tenant))
+        return receipt.settle(Submitted.WAITING, reason=admission.why_held(new))
     return receipt.settle(Submitted.DEFERRED, reason=reason)

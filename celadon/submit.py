@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session, scoped_session
 
-from celadon import admission, broker, fallback, joining, outlook, registry, telemetry, tracing
+from celadon import admission, broker, fallback, joining, logs, outlook, registry, telemetry, tracing
 from celadon.deadline import Abandoned, within
-from celadon.errors import InvalidOption, InvalidPayload, LedgerUnavailable, PayloadTooLarge
+from celadon.errors import InvalidOption, InvalidPayload, LedgerUnavailable, PayloadTooLarge, Refused
 from celadon.ids import new_id
 from celadon.jobs import NewJob, Receipt, Submitted
 from celadon.ledger.claims import why_not
@@ -25,6 +25,8 @@ from celadon.registry import Definition, storable
 from celadon.settings import settings
 from celadon.states import FINAL, State
 from celadon.times import instant, seconds
+
+log = logs.get("celadon.submit")
 
 MAX_PRIORITY = 9  # Priorities are -9 to 9: enough to order by, few enough to keep in mind.
 
@@ -77,7 +79,7 @@ def submit(
 
         job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
         if fresh:
-            deliver(new, definition, admitted(new, state), wants, receipt, began)
+            deliver(new, definition, state, wants, receipt, began)
         else:
             receipt.job_id = job_id
             receipt.settle(Submitted.DUPLICATE, reason=used(new, state))
@@ -96,7 +98,7 @@ def _join(
     """Store it in the caller's transaction; what follows, and the telling, waits for its commit."""
 
     def committed(state: State) -> Receipt:
-        deliver(new, definition, admitted(new, state), confirm, receipt, began)
+        deliver(new, definition, state, confirm, receipt, began)
         telemetry.submitted(new.name, receipt)
         return receipt
 
@@ -109,8 +111,27 @@ def _join(
 def deliver(
     new: NewJob, definition: Definition, state: State, confirm: bool, receipt: Receipt, began: float
 ) -> Receipt:
-    """What follows the commit: send, confirm, fall back. The job is safe in the ledger whatever happens here."""
-    if at_rest(new, state, receipt):
+    """What follows the commit: send, confirm, fall back. The job is safe in the ledger whatever happens here.
+
+    Raises Refused, and nothing else: to the submitter an error means that nothing was accepted.
+    """
+    try:
+        return _deliver(new, definition, state, confirm, receipt, began)
+    except Refused:
+        raise
+    except Exception as error:
+        log.exception("submit.after_commit_failed", job_id=new.id)
+        return receipt.settle(Submitted.DEFERRED, reason=stored_but(error))
+
+
+def stored_but(error: Exception) -> str:
+    return f"it is in the ledger; what was to follow failed ({type(error).__name__}), and is left to a scheduler"
+
+
+def _deliver(
+    new: NewJob, definition: Definition, state: State, confirm: bool, receipt: Receipt, began: float
+) -> Receipt:
+    if at_rest(new, state, receipt, waits_for(new, state)):
         return receipt
     if reason := off_broker(new):
         return fallback.fall_back(new, definition, receipt, began, reason)
@@ -123,23 +144,20 @@ def deliver(
     return _confirm(new, definition, receipt, began)
 
 
-def admitted(new: NewJob, state: State) -> State:
-    """The job's state, once a limit that has room has let it in."""
-    return State.QUEUED if state == State.WAITING and admission.let_in([new]) else state
+def waits_for(new: NewJob, state: State) -> str | None:
+    """What a limited or paused job waits for; None: it does not, or somebody has just let it in."""
+    if state != State.WAITING:
+        return None
+    return admission.let_in([new], within_s=settings().ledger_timeout_s).get(new.id)
 
 
-def at_rest(
-    new: NewJob,
-    state: State,
-    receipt: Receipt,
-    why_waiting: Callable[[str, str, str | None], str] = admission.why_waiting,
-) -> bool:
+def at_rest(new: NewJob, state: State, receipt: Receipt, waits_for: str | None) -> bool:
     """Whether nobody has to be told of the job now; its receipt then says why."""
     if state == State.SCHEDULED:
         receipt.settle(Submitted.SCHEDULED, reason=f"due later, on queue {new.queue!r}")
-    elif state == State.WAITING:
-        receipt.settle(Submitted.WAITING, reason=why_waiting(new.queue, new.name, new.tenant))
-    return state in (State.SCHEDULED, State.WAITING)
+    elif waits_for is not None:
+        receipt.settle(Submitted.WAITING, reason=waits_for)
+    return state == State.SCHEDULED or waits_for is not None
 
 
 def off_broker(new: NewJob) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -35,12 +35,17 @@ _LOCK = 7_204_416_013
 
 
 def release(
-    gates: Collection[tuple[str, str]] | None = None, *, most: int = BATCH, sends: bool = False
+    gates: Collection[tuple[str, str]] | None = None,
+    *,
+    most: int = BATCH,
+    sends: bool = False,
+    check: Callable[[], None] | None = None,
 ) -> list[ToSend]:
     """waiting → queued, with a place kept, for limited jobs whose turn has come and for whom all limits have room.
 
     gates: only what waits at these (kind, name); None: everywhere. most: how many at most. sends: the caller tells the
-    broker of them itself, at once; otherwise the scheduler's sender does.
+    broker of them itself, at once; otherwise the scheduler's sender does. check: called before the commit; what it
+    raises undoes the release.
 
     Nothing is released while somebody else is at it. Raises LedgerUnavailable.
     """
@@ -60,6 +65,8 @@ def release(
         limited = _limited(standing, gates)
         for gate in random.sample(limited, len(limited)):
             released += _serve(connection, gate, _of_gate(gate, found), rooms, paused, most - len(released), sends)
+        if check is not None:
+            check()
     return released
 
 
