@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select, true
 
 from celadon.ledger.db import at
-from celadon.ledger.tables import jobs, switches
+from celadon.ledger.tables import in_state, jobs, switches
 from celadon.limits import Kind, Limit, parsed
+from celadon.states import State
 
 COLUMN = {"queue": jobs.c.queue, "job": jobs.c.name, "tenant": jobs.c.tenant}
 """The column of a job that a gate of each kind is about."""
@@ -73,12 +74,31 @@ def of(queue: Any, name: Any, tenant: Any) -> ColumnElement[bool]:
     )
 
 
-def standing(connection: Connection) -> list[Standing]:
-    """All gates that are paused or limited now."""
+def before(pairs: Sequence[tuple[str, str]]) -> ColumnElement[bool]:
+    """SQL: the switch is of one of these queues, or of one of these names."""
+    return or_(
+        and_(switches.c.kind == "queue", switches.c.name.in_({queue for queue, _ in pairs})),
+        and_(switches.c.kind == "job", switches.c.name.in_({name for _, name in pairs})),
+    )
+
+
+def of_tenants(tenants: Collection[str]) -> ColumnElement[bool]:
+    """SQL: the switch is of one of these tenants."""
+    return and_(switches.c.kind == "tenant", switches.c.name.in_(tenants))
+
+
+def waited_for() -> ColumnElement[bool]:
+    """SQL: the switch is of a tenant that has jobs waiting, for whatever reason."""
+    one = exists().where(in_state(State.WAITING), jobs.c.tenant == switches.c.name)
+    return and_(switches.c.kind == "tenant", one)
+
+
+def standing(connection: Connection, which: ColumnElement[bool] | None = None) -> list[Standing]:
+    """The gates that are paused or limited now; all, or those of `which`. There may be one for each tenant."""
     is_paused = case((pausing(), True), else_=False).label("is_paused")
     rows = connection.execute(
         select(switches.c.kind, switches.c.name, switches.c.limits, switches.c.turn, is_paused)
-        .where(or_(switches.c.limits.is_not(None), pausing()))
+        .where(or_(switches.c.limits.is_not(None), pausing()), true() if which is None else which)
         .order_by(switches.c.kind, switches.c.name)
     )
     return [
@@ -103,9 +123,9 @@ def rules_of(connection: Connection, queue: str, name: str, tenant: str | None) 
     return [(row.kind, row.name, rule) for row in rows for rule in parsed(row.limits)]
 
 
-def why_waiting(standing: Mapping[tuple[str, str], Standing], group: Group) -> str:
-    """In words, what of all that stands, by its id, holds such a job: a pause, or limits whose turn it waits for."""
-    told = [_words(standing[gate]) for gate in sorted(group.gates) if gate in standing]
+def why_waiting(connection: Connection, queue: str, name: str, tenant: str | None) -> str:
+    """In words, what holds such a job: a pause, or the limits whose turn it waits for."""
+    told = [_words(gate) for gate in standing(connection, of(queue, name, tenant))]
     return "; ".join(told) or "it is released at the scheduler's next tick"
 
 

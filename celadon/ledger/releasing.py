@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select, update
 
 from celadon.ledger import gates as rows
-from celadon.ledger import room, waiting
+from celadon.ledger import waiting
 from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.gates import Group, Standing
 from celadon.ledger.room import Rooms
@@ -29,6 +30,7 @@ from celadon.states import State
 
 BATCH = 500  # Jobs a release lets go at most: some tens of milliseconds under the lock.
 STANDS_STILL_S = 5  # A release that PostgreSQL has not heard of for so long is not going on.
+LINES = 50  # Lines a release serves; the others come at the next.
 LOOK_ASIDE = 50  # Groups looked at beyond the free places: those before may have none left for themselves.
 # Any number will do, as long as every process that releases takes the same one.
 _LOCK = 7_204_416_013
@@ -50,21 +52,20 @@ def release(
     Nothing is released while somebody else is at it. Raises LedgerUnavailable.
     """
     # Most looks end here. They take no lock: on SQLite whoever counts under it keeps all writers waiting.
-    found = _who_waits(gates)
-    if not found or not _some_may_go(found, gates):
-        return []
+    with reading() as connection:
+        lines = _lines(connection, gates)
+        if not lines or not _some_may_go(connection, lines):
+            return []
     released: list[ToSend] = []
     with begin() as connection:
         now = _lock(connection, wait=False)
         if now is None:
             return []
-        standing = rows.standing(connection)
-        rooms = room.count(connection, standing, now)
-        paused = {gate.id for gate in standing if gate.paused}
-        # No gate goes first every time: a job may stand before several.
-        limited = _limited(standing, gates)
-        for gate in random.sample(limited, len(limited)):
-            released += _serve(connection, gate, _of_gate(gate, found), rooms, paused, most - len(released), sends)
+        lines = _lines(connection, gates)
+        rooms = Rooms()
+        # What is beyond goes first at another release: none is the last each time.
+        for line in random.sample(lines, min(len(lines), LINES)):
+            released += _serve(connection, line, rooms, now, most - len(released), sends)
         if check is not None:
             check()
     return released
@@ -95,85 +96,129 @@ def _lock(connection: Connection, *, wait: bool) -> datetime | None:
 
 def somebody_waits() -> bool:
     """Whether limited jobs wait anywhere, for whatever reason."""
-    return bool(_who_waits(None))
-
-
-def _who_waits(gates: Collection[tuple[str, str]] | None) -> list[tuple[str, str]]:
-    """The (queue, name) of what waits, if some of it has to pass one of these gates."""
     with reading() as connection:
-        limited = _limited(rows.standing(connection), gates)
-        found = waiting.pairs(connection) if limited else []
-    return found if any(_of_gate(gate, found) for gate in limited) else []
+        return bool(_lines(connection, None))
 
 
-def _some_may_go(found: Sequence[tuple[str, str]], gates: Collection[tuple[str, str]] | None) -> bool:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Line:
+    """What is served at one gate: each job stands in one line only, so that a turn in it is a turn.
+
+    That is the widest gate that limits it: its queue's, else its name's, else its tenant's. The others before it only
+    have to have room. Those whose tenant alone is limited stand in one line together.
+    """
+
+    gate: Standing | None  # None: of tenants.
+    pairs: tuple[tuple[str, str], ...]
+    before: Sequence[Standing]  # The gates of its queues and names.
+    tenants: Sequence[str] = ()  # Of the line of tenants: whose.
+
+
+def _lines(connection: Connection, gates: Collection[tuple[str, str]] | None) -> list[_Line]:
+    """The lines in which somebody waits who has to pass one of the gates."""
+    found = waiting.pairs(connection)
+    if not found:
+        return []
+    before = {gate.id: gate for gate in rows.standing(connection, rows.before(found))}
+    served: dict[Standing | None, list[tuple[str, str]]] = {}
+    for queue, name in found:
+        limiting = [gate for one in (("queue", queue), ("job", name)) if (gate := before.get(one)) and gate.rules]
+        served.setdefault(limiting[0] if limiting else None, []).append((queue, name))
+    tenants = _tenants(connection, gates)
+    lines = []
+    for gate, pairs in served.items():
+        if gate is None:
+            some = random.sample(tenants, min(len(tenants), BATCH))
+            if waiting.of_tenants(connection, pairs, some):
+                lines.append(_Line(gate=None, pairs=tuple(pairs), before=list(before.values()), tenants=some))
+        elif _concerns(connection, pairs, before, gates, tenants):
+            lines.append(_Line(gate=gate, pairs=tuple(pairs), before=list(before.values())))
+    return lines
+
+
+def _tenants(connection: Connection, gates: Collection[tuple[str, str]] | None) -> list[str]:
+    """The limited tenants that wait, of these gates."""
+    named = None if gates is None else [name for kind, name in gates if kind == "tenant"]
+    if named == []:
+        return []
+    which = rows.waited_for() if named is None else and_(rows.waited_for(), rows.of_tenants(named))
+    return list(connection.execute(select(switches.c.name).where(switches.c.limits.is_not(None), which)).scalars())
+
+
+def _concerns(
+    connection: Connection,
+    pairs: Sequence[tuple[str, str]],
+    before: Mapping[tuple[str, str], Standing],
+    gates: Collection[tuple[str, str]] | None,
+    tenants: Sequence[str],
+) -> bool:
+    """Whether any of these (queue, name) stands before one of the gates."""
+    if gates is None:
+        return True
+    of_them = {gate for queue, name in pairs for gate in (("queue", queue), ("job", name))}
+    if any(gate in gates and before[gate].rules for gate in of_them & before.keys()):
+        return True
+    return bool(waiting.of_tenants(connection, pairs, tenants))
+
+
+def _groups(connection: Connection, line: _Line, rooms: Rooms, now: datetime, places: int) -> list[Group]:
+    """The groups of a line that are looked at, in the order of their turn, with the room of their tenants counted."""
+    if line.gate is None:
+        groups = waiting.of_tenants(connection, line.pairs, line.tenants)
+    else:
+        groups = waiting.groups(connection, line.pairs, line.gate.turn, places + LOOK_ASIDE)
+    tenants = rows.standing(connection, rows.of_tenants({group.tenant for group in groups if group.tenant}))
+    # Not those of all tenants: of many that have a limit, few wait here.
+    rooms.add(connection, tenants, now)
+    paused = {gate.id for gate in (*line.before, *tenants) if gate.paused}
+    return [group for group in groups if not group.gates & paused]
+
+
+def _places(line: _Line, rooms: Rooms, most: int) -> int:
+    free = None if line.gate is None else rooms.at_most(line.gate)
+    return most if free is None else min(most, free)
+
+
+def _some_may_go(connection: Connection, lines: Sequence[_Line]) -> bool:
     """Whether there seems to be room for any of them. PostgreSQL's lock holds up nobody, so there it is not asked."""
-    with reading() as connection:
-        if connection.dialect.name != "sqlite":
+    if connection.dialect.name != "sqlite":
+        return True
+    now, rooms = clock(connection), Rooms()
+    for line in lines:
+        rooms.add(connection, line.before, now)
+        if _places(line, rooms, BATCH) <= 0:
+            continue
+        groups = _groups(connection, line, rooms, now, 0)
+        if len(groups) >= LOOK_ASIDE or any(rooms.left(one) for one in groups):
             return True
-        standing = rows.standing(connection)
-        rooms = room.count(connection, standing, clock(connection))
-        paused = {gate.id for gate in standing if gate.paused}
-        for gate in _limited(standing, gates):
-            groups = _groups(connection, gate, _of_gate(gate, found), LOOK_ASIDE)
-            if len(groups) == LOOK_ASIDE or any(rooms.left(one) and not one.gates & paused for one in groups):
-                return True
     return False
 
 
-def _groups(connection: Connection, gate: Standing, pairs: Sequence[tuple[str, str]], most: int) -> list[Group]:
-    """The groups that wait at a gate, in the order of their turn."""
-    if gate.kind == "tenant":
-        return [Group(queue, name, gate.name) for queue, name in pairs]
-    return waiting.groups(connection, pairs, gate.turn, most) if pairs else []
-
-
-def _limited(standing: Sequence[Standing], gates: Collection[tuple[str, str]] | None) -> list[Standing]:
-    return [gate for gate in standing if gate.rules and (gates is None or gate.id in gates)]
-
-
-def _of_gate(gate: Standing, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those (queue, name) whose jobs may have to pass the gate."""
-    return [
-        (queue, name)
-        for queue, name in pairs
-        if gate.kind == "tenant" or gate.name == (queue if gate.kind == "queue" else name)
-    ]
-
-
-def _serve(
-    connection: Connection,
-    gate: Standing,
-    pairs: Sequence[tuple[str, str]],
-    rooms: Rooms,
-    paused: set[tuple[str, str]],
-    most: int,
-    sends: bool,
-) -> list[ToSend]:
-    """Let jobs through one gate: each tenant one, round and round, beginning after the one that was served last."""
-    free = rooms.at_most(gate)
-    places = most if free is None else min(most, free)
-    if places <= 0 or not pairs:
+def _serve(connection: Connection, line: _Line, rooms: Rooms, now: datetime, most: int, sends: bool) -> list[ToSend]:
+    """Let jobs of one line through: each tenant one, round and round, beginning after the one that was served last."""
+    rooms.add(connection, line.before, now)
+    places = _places(line, rooms, most)
+    if places <= 0:
         return []
-    look = places + LOOK_ASIDE
-    groups = _groups(connection, gate, pairs, look)
+    groups = _groups(connection, line, rooms, now, places)
+    heads = waiting.heads(connection, [group for group in groups if rooms.left(group) > 0])
+    few = ceil(places / max(1, len({group.tenant for group in heads})))
     tenants: dict[str, list[_Waiting]] = {}
-    few = ceil(places / max(1, len({group.tenant for group in groups})))
     for group in groups:
-        if not group.gates & paused:
-            tenants.setdefault(group.tenant, []).append(_Waiting(connection, group, few))
+        if group in heads:
+            tenants.setdefault(group.tenant, []).append(_Waiting(connection, group, heads[group], few))
     turns = deque(tenants.items())
     taken: list[str] = []
     # None of those looked at may have room; then the next look begins behind them.
-    last = groups[-1].tenant if len(groups) >= look else gate.turn
+    last = groups[-1].tenant if len(groups) >= places + LOOK_ASIDE else None
     while turns and len(taken) < places:
         tenant, jobs_of = turns.popleft()
         if (job_id := _next(jobs_of, rooms)) is not None:
             taken.append(job_id)
             turns.append((tenant, jobs_of))
             last = tenant
-    if last != gate.turn:
-        here = and_(switches.c.kind == gate.kind, switches.c.name == gate.name)
+    if line.gate is not None and last is not None and last != line.gate.turn:
+        here = and_(switches.c.kind == line.gate.kind, switches.c.name == line.gate.name)
         connection.execute(update(switches).where(here).values(turn=last))
     return _let_go(connection, taken, sends) if taken else []
 
@@ -181,10 +226,10 @@ def _serve(
 class _Waiting:
     """The waiting jobs of one group, read a few at a time."""
 
-    def __init__(self, connection: Connection, group: Group, few: int) -> None:
+    def __init__(self, connection: Connection, group: Group, first: tuple[int, str], few: int) -> None:
         self._connection, self.group, self._few = connection, group, few
-        self._read: deque[tuple[int, str]] = deque()
-        self._behind = 0
+        self._read = deque([first])
+        self._behind = 1
         self._more = True
 
     def head(self) -> tuple[int, str] | None:

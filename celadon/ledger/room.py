@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, String, cast, func, literal, null, or_, select, union_all
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Integer,
+    String,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+    values,
+)
 from sqlalchemy.sql.elements import ColumnElement
 
+from celadon.ledger.db import Instant
 from celadon.ledger.gates import COLUMN, Group, Standing, names
 from celadon.ledger.presence import Worker, alive_on
 from celadon.ledger.tables import TENANT, in_state, jobs, starts
@@ -51,56 +69,64 @@ class Used:
 
 
 class Rooms:
-    """The use of all rules of some gates, counted at one moment; what is taken since is added."""
+    """The use of all rules of some gates; what is taken since they were counted is added."""
 
-    def __init__(self, used: Sequence[Used]) -> None:
-        self.used = used
+    def __init__(self) -> None:
+        self.used: list[Used] = []
+        self._at: dict[tuple[str, str], list[Used]] = {}
+
+    def add(self, connection: Connection, gates: Iterable[Standing], now: datetime) -> None:
+        """Count those gates that are not counted yet: all in one statement, so that no job is between two counts.
+
+        now: the database's clock before that; windows end there.
+        """
+        limited = [gate for gate in gates if gate.rules and gate.id not in self._at]
+        if not limited:
+            return
+        new = {gate.id: [Used(gate, rule) for rule in gate.rules] for gate in limited}
+        used = [one for at_gate in new.values() for one in at_gate]
+        for row in connection.execute(union_all(_in_use(limited), *_windows(used, now))):
+            if row.rule >= 0:
+                used[row.rule].starts[row.tenant] = row.started
+                continue
+            for one in _of(Group(row.queue, row.name, row.tenant), new):
+                one.running[one.key(row.tenant)] += row.running
+                one.reserved[one.key(row.tenant)] += row.reserved
+        for_each = [one for one in used if one.rule.each == "worker"]
+        if for_each:
+            living = alive_on(connection)
+            for one in for_each:
+                # At least one: with no worker alive, a web process may run it (celadon/fallback.py).
+                one.workers = max(1, sum(_works(worker, one.gate) for worker in living))
+        self.used += used
+        self._at |= new
 
     def left(self, group: Group) -> int:
         """How many more jobs of a group all limits have room for."""
-        return min((one.room(one.key(group.tenant)) for one in self._of(group)), default=0)
+        return min((one.room(one.key(group.tenant)) for one in _of(group, self._at)), default=0)
 
     def take(self, group: Group) -> None:
         """Keep a place for one of them."""
-        for one in self._of(group):
+        for one in _of(group, self._at):
             one.reserved[one.key(group.tenant)] += 1
 
     def at_most(self, gate: Standing) -> int | None:
         """How many more a gate lets through in all; None: its rules don't say."""
-        rooms = [one.room(EVERYBODY) for one in self.used if one.gate.id == gate.id and one.rule.each != "tenant"]
+        rooms = [one.room(EVERYBODY) for one in self._at[gate.id] if one.rule.each != "tenant"]
         return min(rooms, default=None)
 
-    def _of(self, group: Group) -> Iterator[Used]:
-        before = group.gates
-        return (one for one in self.used if one.gate.id in before)
+
+def _of(group: Group, at: Mapping[tuple[str, str], list[Used]]) -> Iterator[Used]:
+    """The rules that stand before a group."""
+    for gate in group.gates:
+        yield from at.get(gate, ())
 
 
 def count(connection: Connection, gates: Iterable[Standing], now: datetime) -> Rooms:
-    """Count everything in one statement, so in one sight of the ledger: no job is between two of the counts.
-
-    now: the database's clock before that; windows end there.
-    """
-    limited = [gate for gate in gates if gate.rules]
-    used = [Used(gate, rule) for gate in limited for rule in gate.rules]
-    if not used:
-        return Rooms(used)
-    parts = [_in_use(limited), *_windows(used, now)]
-    for row in connection.execute(union_all(*parts)):
-        if row.rule >= 0:
-            used[row.rule].starts[row.tenant] = row.started
-            continue
-        group = Group(row.queue, row.name, row.tenant)
-        for one in used:
-            if one.gate.id in group.gates:
-                one.running[one.key(group.tenant)] += row.running
-                one.reserved[one.key(group.tenant)] += row.reserved
-    for_each = [one for one in used if one.rule.each == "worker"]
-    if for_each:
-        living = alive_on(connection)
-        for one in for_each:
-            # At least one: with no worker alive, a web process may run it (celadon/fallback.py).
-            one.workers = max(1, sum(_works(worker, one.gate) for worker in living))
-    return Rooms(used)
+    """The rooms of these gates, as `Rooms.add` counts them."""
+    rooms = Rooms()
+    rooms.add(connection, gates, now)
+    return rooms
 
 
 def _in_use(gates: Sequence[Standing]) -> Any:
@@ -126,27 +152,36 @@ def _in_use(gates: Sequence[Standing]) -> Any:
 
 
 def _windows(used: Sequence[Used], now: datetime) -> Iterator[Any]:
-    """How many starts stand in the window of each rule that has one."""
-    for number, one in enumerate(used):
-        if one.rule.starts is None:
+    """How many starts stand in the window of each rule that has one: a select for each kind of gate, not each rule."""
+    for kind, gate in _START_COLUMN.items():
+        asked = [
+            (number, one.gate.name, one.rule.each == "tenant", now - timedelta(seconds=one.rule.window_s))
+            for number, one in enumerate(used)
+            if one.rule.starts is not None and one.gate.kind == kind
+        ]
+        if not asked:
             continue
-        nothing: ColumnElement[str] = cast(null(), String)
-        key: ColumnElement[str] = literal(EVERYBODY)
-        if one.rule.each == "tenant":
-            key = func.coalesce(starts.c.tenant, EVERYBODY)
-        counted: Any = select(
-            literal(number).label("rule"),
-            nothing.label("queue"),
-            nothing.label("name"),
-            key.label("tenant"),
-            cast(null(), Integer).label("running"),
-            cast(null(), Integer).label("reserved"),
-            func.count().label("started"),
-        ).where(
-            _START_COLUMN[one.gate.kind] == one.gate.name,
-            starts.c.at > now - timedelta(seconds=one.rule.window_s),
+        rules = (
+            values(column("rule", Integer), column("gate", String), column("each", Boolean), column("since", Instant))
+            .data(asked)
+            .cte(f"rules_of_{kind}")
         )
-        yield counted.group_by(starts.c.tenant) if one.rule.each == "tenant" else counted
+        key = case((rules.c.each, func.coalesce(starts.c.tenant, EVERYBODY)), else_=EVERYBODY)
+        nothing: ColumnElement[str] = cast(null(), String)
+        none: ColumnElement[int] = cast(null(), Integer)
+        yield (
+            select(
+                rules.c.rule,
+                nothing.label("queue"),
+                nothing.label("name"),
+                key.label("tenant"),
+                none.label("running"),
+                none.label("reserved"),
+                func.count().label("started"),
+            )
+            .join_from(rules, starts, and_(gate == rules.c.gate, starts.c.at > rules.c.since))
+            .group_by(rules.c.rule, literal_column("4"))
+        )
 
 
 def _works(worker: Worker, gate: Standing) -> bool:

@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Integer,
+    String,
+    bindparam,
+    column,
+    exists,
+    literal_column,
+    select,
+    text,
+    values,
+)
 
 from celadon.ledger.gates import Group
 from celadon.ledger.tables import TENANT, in_state, jobs
@@ -56,10 +69,10 @@ def _tenants(
     tenant = "coalesce(jobs.tenant, '')"
     upto = f"AND {tenant} <= :high" if "high" in bounds else ""
     scans, looks = [], []
-    values: dict[str, Any] = {**bounds, "most": most}
+    bound: dict[str, Any] = {**bounds, "most": most}
     for number, (queue, name) in enumerate(of):
         here = f"FROM jobs WHERE state = 'waiting' AND jobs.queue = :q{number} AND jobs.name = :n{number} {upto}"
-        values |= {f"q{number}": queue, f"n{number}": name}
+        bound |= {f"q{number}": queue, f"n{number}": name}
         scans.append(f"""
             scan{number}(tenant, place) AS (
                 SELECT (SELECT {tenant} {here} AND {tenant} {first} ORDER BY {tenant} LIMIT 1), 1
@@ -69,8 +82,59 @@ def _tenants(
             )""")
         looks.append(f"SELECT {number} AS pair, tenant FROM scan{number} WHERE tenant IS NOT NULL")
     statement = f"WITH RECURSIVE {','.join(scans)} {' UNION ALL '.join(looks)} ORDER BY tenant LIMIT :most"
-    found = connection.execute(text(statement), values)
+    found = connection.execute(text(statement), bound)
     return [Group(queue, name, row.tenant) for row in found for queue, name in (of[row.pair],)]
+
+
+def of_tenants(connection: Connection, of: Sequence[tuple[str, str]], tenants: Sequence[str]) -> list[Group]:
+    """The groups of these (queue, name) and of these tenants, a tenant after the other."""
+    if not of or not tenants:
+        return []
+    asked, wanted = _pairs(of), _names(tenants)
+    one = exists().where(
+        in_state(State.WAITING), jobs.c.queue == asked.c.queue, jobs.c.name == asked.c.name, wanted.c.tenant == TENANT
+    )
+    found = connection.execute(
+        select(asked.c.queue, asked.c.name, wanted.c.tenant).join_from(wanted, asked, one).order_by(wanted.c.place)
+    )
+    return [Group(row.queue, row.name, row.tenant) for row in found]
+
+
+def _pairs(of: Sequence[tuple[str, str]]) -> CTE:
+    return values(column("queue", String), column("name", String), name="asked").data(list(of)).cte("asked")
+
+
+def _names(tenants: Sequence[str]) -> CTE:
+    columns = column("place", Integer), column("tenant", String)
+    return values(*columns, name="wanted").data(list(enumerate(tenants))).cte("wanted")
+
+
+def heads(connection: Connection, of: Sequence[Group]) -> dict[Group, tuple[int, str]]:
+    """The next job of each group as (-priority, id), in one statement however many groups there are."""
+    if not of:
+        return {}
+    columns = column("place", Integer), column("queue", String), column("name", String), column("tenant", String)
+    asked = values(*columns, name="asked").data([(place, *one) for place, one in enumerate(of)]).cte("asked")
+    inner = jobs.alias("inner_jobs")
+    tenant: ColumnElement[str] = literal_column("coalesce(inner_jobs.tenant, '')", String)
+    first = (
+        select(inner.c.id)
+        .where(
+            inner.c.state == literal_column(f"'{State.WAITING}'"),
+            inner.c.queue == asked.c.queue,
+            inner.c.name == asked.c.name,
+            tenant == asked.c.tenant,
+        )
+        .order_by(inner.c.priority.desc(), inner.c.id)
+        .limit(1)
+        .correlate(asked)
+        .scalar_subquery()
+    )
+    chosen = select(asked.c.place, first.label("id")).cte("chosen")
+    found = connection.execute(
+        select(chosen.c.place, jobs.c.id, jobs.c.priority).join_from(chosen, jobs, jobs.c.id == chosen.c.id)
+    )
+    return {of[row.place]: (-row.priority, row.id) for row in found}
 
 
 _NEXT = (

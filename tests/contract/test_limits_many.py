@@ -1,0 +1,136 @@
+"""Many limits at once: of hundreds of tenants, and of several gates before one job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert
+
+from celadon import Submitted, submit
+from celadon.ids import new_id
+from celadon.ledger import gates, limits
+from celadon.ledger.db import at, begin, engine
+from celadon.ledger.tables import jobs, switches
+from celadon.limits import Limit, parsed
+from celadon.states import State
+from tests.contract.given import NAME, a_job
+from tests.contract.jobs import anything
+from tests.contract.limiting import begun, end, let_go, limit, some
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+TENANTS = 1_200  # More than SQLite puts into one compound statement.
+
+
+def limited_tenants(many: int = TENANTS, **rule: Any) -> None:
+    with begin() as connection:
+        rows = [{"kind": "tenant", "name": f"t{number:04}", "limits": [rule]} for number in range(many)]
+        connection.execute(insert(switches), rows)
+
+
+def crowd(tenants: dict[str, int], name: str = NAME) -> None:
+    """So many waiting jobs of each tenant, at once."""
+    facts: dict[str, Any] = {"name": name, "queue": "default", "state": State.WAITING, "payload": {}, "max_attempts": 5}
+    rows = [{"id": new_id(), "tenant": tenant, **facts} for tenant, many in tenants.items() for _ in range(many)]
+    with begin() as connection:
+        connection.execute(insert(jobs).values(created_at=at()), rows)
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """The statements of the block."""
+    asked: list[str] = []
+
+    def hear(_: object, __: object, statement: str, *___: object) -> None:
+        asked.append(statement)
+
+    event.listen(engine(), "before_cursor_execute", hear)
+    try:
+        yield asked
+    finally:
+        event.remove(engine(), "before_cursor_execute", hear)
+
+
+def test_a_window_for_each_of_more_tenants_than_a_statement_has_parts() -> None:
+    limited_tenants(starts=3, per_s=60)
+    limit("queue", "default", concurrency=1)
+
+    receipt = submit(anything.name, {"value": 1}, tenant="t0007")
+
+    assert receipt.outcome == Submitted.DEFERRED  # It was let in: the broker is switched off.
+    assert len(limits.every()) == TENANTS + 1
+
+
+def test_a_release_reads_the_limits_of_those_who_wait_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited_tenants(concurrency=3)
+    limit("queue", "default", concurrency=1)
+    some(2, tenant="t0007")
+    read: list[object] = []
+
+    def reads(facts: object) -> tuple[Limit, ...]:
+        read.append(facts)
+        return parsed(facts)
+
+    monkeypatch.setattr(gates, "parsed", reads)
+
+    assert len(let_go()) == 1
+    assert len(read) < 20
+
+
+def test_the_jobs_of_hundreds_of_tenants_are_let_go_in_a_handful_of_statements() -> None:
+    limit("queue", "default", concurrency=400)
+    crowd({f"t{number:04}": 1 for number in range(500)})
+
+    with statements() as asked:
+        assert len(let_go()) == 400
+
+    assert len(asked) < 40
+
+
+def test_limited_tenants_beyond_those_that_a_release_serves_come_at_the_next() -> None:
+    limited_tenants(600, concurrency=1)
+    crowd({f"t{number:04}": 2 for number in range(600)})
+
+    released: list[str] = []
+    for _ in range(20):
+        now = let_go()
+        assert len(now) <= 500
+        released += now
+        if len(released) == 600:
+            break
+
+    assert len(released) == 600
+
+
+@pytest.mark.parametrize("beside", [("tenant", "acme", NAME), ("job", "contract.big", "contract.big")])
+def test_a_limit_of_its_own_gives_nobody_more_turns_at_the_queue(beside: tuple[Any, str, str]) -> None:
+    kind, name, job = beside
+    limit("queue", "default", concurrency=4)
+    limit(kind, name, concurrency=100)
+    crowd({"acme": 60}, job)
+    crowd({"b": 60, "c": 60, "d": 60})
+
+    served: Counter[str | None] = Counter()
+    for _ in range(10):
+        for claim in begun():
+            served[claim.tenant] += 1
+            end(claim)
+
+    assert served == {"acme": 10, "b": 10, "c": 10, "d": 10}
+
+
+def test_room_at_a_tenant_lets_its_job_go_that_stands_in_a_queues_line() -> None:
+    limit("queue", "data_sync", concurrency=5)
+    limit("tenant", "acme", concurrency=1)
+    first = a_job(tenant="acme")
+    (claim,) = begun()
+    second = a_job(queue="data_sync", tenant="acme")
+    assert (claim.job_id, let_go()) == (first, [])
+
+    end(claim)
+
+    assert let_go(gates={("tenant", "acme")}) == [second]
