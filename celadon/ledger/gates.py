@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -123,9 +123,9 @@ def rules_of(connection: Connection, queue: str, name: str, tenant: str | None) 
     return [(row.kind, row.name, rule) for row in rows for rule in parsed(row.limits)]
 
 
-def why_waiting(connection: Connection, queue: str, name: str, tenant: str | None) -> str:
-    """In words, what holds such a job: a pause, or the limits whose turn it waits for."""
-    told = [_words(gate) for gate in standing(connection, of(queue, name, tenant))]
+def why_waiting(standing: Mapping[tuple[str, str], Standing], group: Group) -> str:
+    """In words, what of all that stands, by its id, holds such a job: a pause, or limits whose turn it waits for."""
+    told = [_words(standing[gate]) for gate in sorted(group.gates) if gate in standing]
     return "; ".join(told) or "it is released at the scheduler's next tick"
 
 
