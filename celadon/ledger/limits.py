@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, Row, case, func, literal, or_, select, update
 
 from celadon.ledger import gates as rows
 from celadon.ledger import releasing, room
-from celadon.ledger.db import begin, by, clock, reading
+from celadon.ledger.db import begin, clock, reading
+from celadon.ledger.forgetting import forget_starts
 from celadon.ledger.gates import COLUMN, Standing
 from celadon.ledger.releasing import release, somebody_waits
 from celadon.ledger.switches import note
@@ -37,7 +38,6 @@ __all__ = [
 
 WAITING_MOST = 10_000
 KEYS_MOST = 100  # Tenants that a rule is told for: those that use it most.
-KEEP_STARTS_S = 60.0  # At least: a window may be set whose past is of use.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,14 +165,6 @@ def _set(connection: Connection, kind: str, name: str, rules: Sequence[Limit], *
 
 
 _RUNNING = in_state(State.RUNNING)
-
-
-def forget_starts() -> int:
-    """Remove the starts that no window looks back at any more; how many."""
-    with begin() as connection:
-        windows = [rule.window_s for gate in rows.standing(connection) for rule in gate.rules]
-        old = starts.c.at < by(-max([KEEP_STARTS_S, *windows]))
-        return int(connection.execute(delete(starts).where(old)).rowcount)
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
