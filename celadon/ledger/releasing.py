@@ -175,7 +175,7 @@ def _groups(connection: Connection, line: _Line, rooms: Rooms, now: datetime, pl
 
 
 def _places(line: _Line, rooms: Rooms, most: int) -> int:
-    free = None if line.gate is None else rooms.at_most(line.gate)
+    free = None if line.gate is None else rooms.at_most(line.gate, {queue for queue, _ in line.pairs})
     return most if free is None else min(most, free)
 
 
@@ -201,12 +201,17 @@ def _serve(connection: Connection, line: _Line, rooms: Rooms, now: datetime, mos
     if places <= 0:
         return []
     groups = _groups(connection, line, rooms, now, places)
-    heads = waiting.heads(connection, [group for group in groups if rooms.left(group) > 0])
+    able = [group for group in groups if rooms.left(group) > 0]
+    by_worker = {group for group in able if rooms.by_worker(group)}
+    heads = waiting.heads(connection, [group for group in able if group not in by_worker])
+    heads |= waiting.heads(connection, list(by_worker), rested=True)
     few = ceil(places / max(1, len({group.tenant for group in heads})))
     tenants: dict[str, list[_Waiting]] = {}
     for group in groups:
         if group in heads:
-            tenants.setdefault(group.tenant, []).append(_Waiting(connection, group, heads[group], few))
+            tenants.setdefault(group.tenant, []).append(
+                _Waiting(connection, group, heads[group], few, group in by_worker)
+            )
     turns = deque(tenants.items())
     taken: list[str] = []
     # None of those looked at may have room; then the next look begins behind them.
@@ -226,8 +231,8 @@ def _serve(connection: Connection, line: _Line, rooms: Rooms, now: datetime, mos
 class _Waiting:
     """The waiting jobs of one group, read a few at a time."""
 
-    def __init__(self, connection: Connection, group: Group, first: tuple[int, str], few: int) -> None:
-        self._connection, self.group, self._few = connection, group, few
+    def __init__(self, connection: Connection, group: Group, first: tuple[int, str], few: int, rested: bool) -> None:
+        self._connection, self.group, self._few, self._rested = connection, group, few, rested
         self._read = deque([first])
         self._behind = 1
         self._more = True
@@ -235,7 +240,9 @@ class _Waiting:
     def head(self) -> tuple[int, str] | None:
         """(-priority, id) of the next; None: there is none."""
         if not self._read and self._more:
-            self._read.extend(waiting.following(self._connection, self.group, self._behind, self._few))
+            self._read.extend(
+                waiting.following(self._connection, self.group, self._behind, self._few, rested=self._rested)
+            )
             self._behind += len(self._read)
             self._more = len(self._read) == self._few
         return self._read[0] if self._read else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,9 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
+from celadon.ledger.claims import boot_of
 from celadon.ledger.db import Instant
 from celadon.ledger.gates import COLUMN, Group, Standing, names
-from celadon.ledger.presence import Worker, alive_on
+from celadon.ledger.presence import alive_on
 from celadon.ledger.tables import TENANT, in_state, jobs, starts
 from celadon.limits import Limit
 from celadon.states import State
@@ -45,10 +46,10 @@ class Used:
 
     gate: Standing
     rule: Limit
-    workers: int = 1  # Of a rule that is for each worker: for how many.
     running: Counter[str] = field(default_factory=Counter)
     reserved: Counter[str] = field(default_factory=Counter)
     starts: Counter[str] = field(default_factory=Counter)
+    workers: Workers | None = None  # Of a rule that is for each worker.
 
     def key(self, tenant: str) -> str:
         return tenant if self.rule.each == "tenant" else EVERYBODY
@@ -60,12 +61,33 @@ class Used:
 
     def room(self, key: str) -> int:
         """How many more may be released under a key. Never less than none."""
+        if self.workers is not None:
+            return self.workers.room()
         left = []
         if self.rule.concurrency is not None:
-            left.append(self.rule.concurrency * self.workers - self.running[key] - self.reserved[key])
+            left.append(self.rule.concurrency - self.running[key] - self.reserved[key])
         if self.rule.starts is not None:
             left.append(self.rule.starts - self.starts[key] - self.reserved[key])
         return max(0, min(left))
+
+
+@dataclass(slots=True)
+class Workers:
+    """What each live worker may still run of a rule that is for each: the room of one is not another's."""
+
+    most: int  # At a time, of one worker.
+    free: dict[str, int] = field(default_factory=dict)  # By worker.
+    on: dict[str, set[str]] = field(default_factory=dict)  # By queue: the workers that consume it.
+    elsewhere: int = 0  # Running in what is no live worker: a web process (celadon/fallback.py), or one that is gone.
+    kept: Counter[str] = field(default_factory=Counter)  # Places, by queue.
+
+    def room(self, queue: str | None = None) -> int:
+        """How many more of a queue may be released, or of all. With no worker for them: what one would run."""
+        able = self.free.keys() if queue is None else self.on.get(queue, set())
+        if not able:
+            return max(0, self.most - self.elsewhere - (self.kept.total() if queue is None else self.kept[queue]))
+        kept = sum(many for other, many in self.kept.items() if queue is None or self.on.get(other, set()) & able)
+        return max(0, sum(self.free[worker] for worker in able) - kept)
 
 
 class Rooms:
@@ -83,7 +105,7 @@ class Rooms:
         limited = [gate for gate in gates if gate.rules and gate.id not in self._at]
         if not limited:
             return
-        new = {gate.id: [Used(gate, rule) for rule in gate.rules] for gate in limited}
+        new = {gate.id: [_unused(gate, rule) for rule in gate.rules] for gate in limited}
         used = [one for at_gate in new.values() for one in at_gate]
         for row in connection.execute(union_all(_in_use(limited), *_windows(used, now))):
             if row.rule >= 0:
@@ -92,28 +114,44 @@ class Rooms:
             for one in _of(Group(row.queue, row.name, row.tenant), new):
                 one.running[one.key(row.tenant)] += row.running
                 one.reserved[one.key(row.tenant)] += row.reserved
-        for_each = [one for one in used if one.rule.each == "worker"]
-        if for_each:
-            living = alive_on(connection)
-            for one in for_each:
-                # At least one: with no worker alive, a web process may run it (celadon/fallback.py).
-                one.workers = max(1, sum(_works(worker, one.gate) for worker in living))
+                if one.workers is not None:
+                    one.workers.kept[row.queue] += row.reserved
+        # After what is kept: who is claimed meanwhile is counted twice, and nobody not at all.
+        _count_workers(connection, new)
         self.used += used
         self._at |= new
 
     def left(self, group: Group) -> int:
         """How many more jobs of a group all limits have room for."""
-        return min((one.room(one.key(group.tenant)) for one in _of(group, self._at)), default=0)
+        return min((_left(one, group) for one in _of(group, self._at)), default=0)
 
     def take(self, group: Group) -> None:
         """Keep a place for one of them."""
         for one in _of(group, self._at):
             one.reserved[one.key(group.tenant)] += 1
+            if one.workers is not None:
+                one.workers.kept[group.queue] += 1
 
-    def at_most(self, gate: Standing) -> int | None:
-        """How many more a gate lets through in all; None: its rules don't say."""
-        rooms = [one.room(EVERYBODY) for one in self._at[gate.id] if one.rule.each != "tenant"]
+    def at_most(self, gate: Standing, queues: Collection[str]) -> int | None:
+        """How many more of these queues a gate lets through in all; None: its rules don't say."""
+        rooms = [
+            one.room(EVERYBODY) if one.workers is None else sum(map(one.workers.room, queues))
+            for one in self._at[gate.id]
+            if one.rule.each != "tenant"
+        ]
         return min(rooms, default=None)
+
+    def by_worker(self, group: Group) -> bool:
+        """Whether a claim may be refused although there is a place, since its worker is full."""
+        return any(one.workers is not None for one in _of(group, self._at))
+
+
+def _unused(gate: Standing, rule: Limit) -> Used:
+    return Used(gate, rule, workers=Workers(rule.concurrency or 0) if rule.each == "worker" else None)
+
+
+def _left(one: Used, group: Group) -> int:
+    return one.room(one.key(group.tenant)) if one.workers is None else one.workers.room(group.queue)
 
 
 def _of(group: Group, at: Mapping[tuple[str, str], list[Used]]) -> Iterator[Used]:
@@ -184,8 +222,24 @@ def _windows(used: Sequence[Used], now: datetime) -> Iterator[Any]:
         )
 
 
-def _works(worker: Worker, gate: Standing) -> bool:
-    """Whether the worker runs jobs that come through the gate."""
-    if gate.kind == "queue":
-        return gate.name in worker.queues
-    return gate.name in worker.tasks if gate.kind == "job" else bool(worker.queues)
+def _count_workers(connection: Connection, at: Mapping[tuple[str, str], list[Used]]) -> None:
+    """For the rules that are for each worker: who is alive, and what runs there."""
+    for_each = [(one.gate, one.workers) for used in at.values() for one in used if one.workers is not None]
+    if not for_each:
+        return
+    for living in alive_on(connection):
+        for _, of in for_each:
+            of.free[living.id] = min(of.most, living.concurrency)
+            for queue in living.queues:
+                of.on.setdefault(queue, set()).add(living.id)
+    here = or_(*(COLUMN[gate.kind] == gate.name for gate, _ in for_each))
+    running = select(jobs.c.queue, jobs.c.name, TENANT.label("tenant"), jobs.c.claimed_by)
+    for row in connection.execute(running.where(in_state(State.RUNNING), here)):
+        worker = boot_of(row.claimed_by) or row.claimed_by
+        for one in _of(Group(row.queue, row.name, row.tenant), at):
+            if one.workers is None:
+                continue
+            if worker in one.workers.free:
+                one.workers.free[worker] = max(0, one.workers.free[worker] - 1)
+            else:
+                one.workers.elsewhere += 1

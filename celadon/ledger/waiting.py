@@ -18,11 +18,14 @@ from sqlalchemy import (
     column,
     exists,
     literal_column,
+    or_,
     select,
     text,
+    true,
     values,
 )
 
+from celadon.ledger.db import at
 from celadon.ledger.gates import Group
 from celadon.ledger.tables import TENANT, in_state, jobs
 from celadon.states import State
@@ -109,8 +112,19 @@ def _names(tenants: Sequence[str]) -> CTE:
     return values(*columns, name="wanted").data(list(enumerate(tenants))).cte("wanted")
 
 
-def heads(connection: Connection, of: Sequence[Group]) -> dict[Group, tuple[int, str]]:
-    """The next job of each group as (-priority, id), in one statement however many groups there are."""
+REST_S = 1.0  # A job that a full worker has sent back waits so long: else it would go to and fro all the time.
+
+
+def _rested(of: Any) -> ColumnElement[bool]:
+    """SQL: the job was not let go and sent just now, and then refused by who got it: that has no `send_due`."""
+    return or_(of.c.send_due.is_not(None), of.c.sends == 0, of.c.queued_at.is_(None), of.c.queued_at <= at(-REST_S))
+
+
+def heads(connection: Connection, of: Sequence[Group], *, rested: bool = False) -> dict[Group, tuple[int, str]]:
+    """The next job of each group as (-priority, id), in one statement however many groups there are.
+
+    rested: without those that a full worker has just sent back.
+    """
     if not of:
         return {}
     columns = column("place", Integer), column("queue", String), column("name", String), column("tenant", String)
@@ -124,6 +138,7 @@ def heads(connection: Connection, of: Sequence[Group]) -> dict[Group, tuple[int,
             inner.c.queue == asked.c.queue,
             inner.c.name == asked.c.name,
             tenant == asked.c.tenant,
+            _rested(inner) if rested else true(),
         )
         .order_by(inner.c.priority.desc(), inner.c.id)
         .limit(1)
@@ -151,7 +166,13 @@ _NEXT = (
 )
 
 
-def following(connection: Connection, group: Group, after: int, many: int) -> list[tuple[int, str]]:
-    """The next jobs of a group as (-priority, id), in their order, behind the first `after`."""
+_NEXT_RESTED = _NEXT.where(_rested(jobs))
+
+
+def following(
+    connection: Connection, group: Group, after: int, many: int, *, rested: bool = False
+) -> list[tuple[int, str]]:
+    """The next jobs of a group as (-priority, id), in their order, behind the first `after`; rested: as for `heads`."""
     asked = {"b_queue": group.queue, "b_name": group.name, "b_tenant": group.tenant, "b_after": after, "b_many": many}
-    return [(-row.priority, row.id) for row in connection.execute(_NEXT, asked)]
+    found = connection.execute(_NEXT_RESTED if rested else _NEXT, asked)
+    return [(-row.priority, row.id) for row in found]

@@ -148,11 +148,52 @@ def test_each_worker_runs_so_many_and_no_more():
     assert claims.claim(released[2], worker="host:a:2", engine="worker", lease_s=30) is None
     assert claims.why_not(released[2]).state == State.WAITING
     assert count(starts) == 2
+    change(released[2], queued_at=at(-2))  # It waits a moment.
     assert let_go() == [released[2]]
     taken += [a_claim(job_id, worker="host:b:1") for job_id in released[2:]]
     assert let_go() == []
     end(taken[0])
     assert let_go() == [ids[4]]
+
+
+def test_a_workers_room_is_not_anothers_nor_that_of_a_lane_that_does_not_consume_the_queue():
+    limit(each="worker", concurrency=2)
+    worker("host:a", "default")
+    worker("host:b", "data_sync")
+    first, second, _, _ = some(4)
+
+    assert let_go() == [first, second]
+    for job_id in (first, second):
+        a_claim(job_id, worker="host:a:1")
+    there = a_job(queue="data_sync")
+    assert let_go() == [there]
+
+
+def test_a_limit_for_each_worker_lets_no_more_go_than_a_worker_has_slots():
+    limit(each="worker", concurrency=20)
+    presence.appear(
+        Worker(id="host:a", host="host", pid=7, lane="default", queues=("default",), tasks=(NAME,), concurrency=3)
+    )
+    some(5)
+
+    assert len(let_go()) == 3
+
+
+def test_what_a_full_worker_sent_back_waits_a_moment_and_does_not_go_to_and_fro():
+    limit(each="worker", concurrency=1)
+    worker("host:a", "default")
+    worker("host:b", "default")  # It is alive, and hangs.
+    first, second, third = some(3)
+    assert let_go(sends=True) == [first, second]
+    a_claim(first, worker="host:a:1")
+
+    assert claims.claim(second, worker="host:a:2", engine="worker", lease_s=30) is None
+
+    assert let_go(sends=True) == [third]
+    assert claims.claim(third, worker="host:a:2", engine="worker", lease_s=30) is None
+    assert let_go(sends=True) == []
+    change(second, queued_at=at(-2))
+    assert let_go(sends=True) == [second]
 
 
 def test_with_no_worker_alive_as_many_may_go_as_one_would_run():
