@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from celadon import broker, logs, outlook
 from celadon.deadline import Abandoned, within
@@ -66,7 +66,11 @@ def why_waiting(stored: Sequence[NewJob]) -> dict[str, str]:
         with reading() as connection:
             ids = [job.id for job in stored]
             still = set(connection.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids), in_state(State.WAITING))))
-            standing = {gate.id: gate for gate in gates.standing(connection)}
+            mine = or_(
+                gates.before([(job.queue, job.name) for job in stored]),
+                gates.of_tenants({job.tenant for job in stored if job.tenant}),
+            )
+            standing = {gate.id: gate for gate in gates.standing(connection, mine)}
         return {
             job.id: gates.why_waiting(standing, Group(job.queue, job.name, job.tenant or ""))
             for job in stored

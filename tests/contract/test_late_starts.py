@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,19 +13,21 @@ import pytest
 from sqlalchemy import event, select, update
 
 from celadon.jobs import Claim
-from celadon.ledger import claims, limits, places
+from celadon.ledger import claims, limits, moving, places
 from celadon.ledger.db import at, begin, engine, reading
 from celadon.ledger.tables import attempts, starts
 from celadon.limits import Limit
 from celadon.run import Ran, Runner, run_job
 from celadon.states import State
 from tests.contract.given import WORKER, a_claim, a_job, change, count, row
-from tests.contract.jobs import RAN
+from tests.contract.jobs import RAN, SCRIPT
+from tests.eventually import eventually
+from tests.guarantees.g08 import most_in_a_window
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
 IN_A_WINDOW = Limit(starts=5, per_s=4)
-INLINE = "contract.inline"
+INLINE, NOTED = "contract.inline", "contract.scripted"
 
 
 def a_limited_job() -> str:
@@ -147,6 +150,28 @@ def too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every run comes to its first line when it is too late for that, and for another start."""
     monkeypatch.setattr(places, "MARGIN_PART", 0.0)
     monkeypatch.setattr(places, "start_later", lambda _: None)
+
+
+def test_bodies_that_begin_late_after_their_claims_are_never_too_many_in_a_window() -> None:
+    """Of those that go first one is late by less than is allowed, and one by more; those that follow are not late."""
+    limits.set_limits("job", NOTED, [Limit(starts=2, per_s=1)], actor="test")
+    late_by_s = {a_job(NOTED, payload={}): late_s for late_s in (0.13, 0.3, 0.0, 0.0)}
+    began: list[int] = []
+    SCRIPT.append(lambda _: began.append(time.time_ns()))
+
+    def all_have_begun() -> bool:
+        moving.hold_unplaced()
+        for job in limits.release():
+            threading.Thread(target=a_run, args=(job.job_id, late_by_s[job.job_id])).start()
+        return len(began) == len(late_by_s)
+
+    eventually("all have begun", all_have_begun, within=20)
+
+    assert most_in_a_window(sorted(began)) <= 2
+
+
+def a_run(job_id: str, delay_s: float) -> None:
+    run_job(job_id, Runner(worker=WORKER), on_claim=lambda _: time.sleep(delay_s))
 
 
 def late(job_id: str) -> Ran:
