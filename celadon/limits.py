@@ -33,7 +33,7 @@ class Limit:
 
     concurrency: how many may run at a time. starts, per_s: how many may start in any window of so many seconds, by the
     first line of the job's function. each: for whom that is; `all` together, each `tenant` by itself (jobs without one
-    are one group), or each `worker` process by itself (concurrency only).
+    are one group), or each `worker` by itself, in all its processes (concurrency only).
 
     Raises InvalidLimit.
     """
