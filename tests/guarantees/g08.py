@@ -31,7 +31,8 @@ JOB = g08_jobs.start.name
 MOST, WINDOW_NS = 500, 1_000_000_000
 THREADS = 12  # Of each worker.
 LONG = (("postgresql", 500, 100_000), ("postgresql", 100, 5_000))
-SHORT = (("postgresql", 100, 400), ("sqlite", 25, 60))
+SHORT = (("postgresql", 50, 150), ("sqlite", 25, 60))
+NEARLY = 0.8  # Of the limit: a busiest second that stays below it has not shown that it is the limit that holds.
 TENANTS = 7
 SUBMITTED, BULK = 2_000, 500
 LAID = 5_000  # At once, past the platform: to submit a hundred thousand takes minutes.
@@ -55,7 +56,10 @@ def _measure(figures: Figures, here: Deployment, label: str, most: int, many: in
         late = connection.execute(text("SELECT count(*) FROM attempts WHERE outcome = 'interrupted'")).scalar_one()
     figures.add(f"starts_{label}", len(times))
     figures.add(f"not_run_once_{label}", not_once(here.folder / "began", many), at_most=0)
-    figures.add(f"most_starts_in_a_second_{label}", most_in_a_window(times), at_most=most)
+    busiest = most_in_a_window(times)
+    figures.add(f"most_starts_in_a_second_{label}", busiest, at_most=most)
+    if most != MOST:
+        figures.add(f"nearly_as_many_as_allowed_{label}", busiest, at_least=NEARLY * most)
     figures.add(f"starts_per_s_{label}", per_s(times))
     figures.add(f"begun_too_late_and_put_back_{label}", late)
 
