@@ -50,6 +50,11 @@ def _lines(file: Path) -> Iterator[Event]:
 
 
 def clear(file: Path) -> None:
-    """Empty the file between two rounds; writers that have it open go on at its new end."""
+    """Empty the file between two rounds; writers that have it open go on at its new end.
+
+    This process opens it anew: in another world it is another file of the same name.
+    """
+    if (own := _descriptors.pop((os.getpid(), file), None)) is not None:
+        os.close(own)
     with file.open("wb"):
         pass
