@@ -73,12 +73,12 @@ def suspects(queues: Collection[str], names: Collection[str], limit: int) -> lis
         return [Suspect(row.id, row.exclusive) for row in rows]
 
 
-def some_fell_silent(queues: Collection[str], lease_s: float) -> bool:
-    """Whether a job of these queues runs whose lease was not renewed lately, when it should have been twice."""
+def some_fell_silent(queues: Collection[str], lease_s: float, *, missed: float = 2.0) -> bool:
+    """Whether a job of these queues runs whose lease was not renewed for so many times RENEW_S."""
     with reading() as connection:
         silent = select(jobs.c.id).where(
             in_state(State.RUNNING),
-            jobs.c.lease_until < by(lease_s - 2 * settings().renew_s),
+            jobs.c.lease_until < by(lease_s - missed * settings().renew_s),
             jobs.c.queue.in_(sorted(queues)),
         )
         return connection.execute(silent.limit(1)).first() is not None

@@ -25,6 +25,9 @@ from celadon.worker.work import work
 
 log = logs.get("celadon.worker.relief")
 
+# So many renewals that were missed are a silence when a worker starts: it has often come for one that was killed.
+MISSED_AT_START = 1.3
+
 
 class Relief:
     """Looks whether the broker is there, for suspects, and for all other work in the ledger when it is not."""
@@ -45,6 +48,10 @@ class Relief:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _watch(self) -> None:
+        try:
+            solos.warm_up(missed=MISSED_AT_START)
+        except Exception as error:  # The next look tells more.
+            log.info("relief.not_warmed", error=str(error))
         while not self._stopped.wait(settings().relief_poll_s):
             try:
                 # One dropped answer is no outage: it is asked twice.
@@ -53,6 +60,7 @@ class Relief:
                     self.away = away
                     log.warning("relief.began" if away else "relief.ended", lane=post().lane.name)
                 if not draining():
+                    solos.warm_up()
                     # By the clock: the message of a job that was recovered is the last of its queue's backlog.
                     solos.look()
                     self.take(everything=away)

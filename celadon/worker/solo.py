@@ -1,6 +1,6 @@
 """Jobs alone in processes of their own: in quarantine after a crash, or in relief on a prefork lane.
 
-A worker starts one small launcher (launcher.py) when it first needs it, which forks a process for a job in
+A worker starts one small launcher (launcher.py) when it sees that it will need it, which forks a process for a job in
 milliseconds: all jobs of a worker that was killed are running again at once, each alone. Whatever kills such a process
 is known to be that job's doing, unless memory ran short and the kernel had several to choose from.
 """
@@ -75,11 +75,20 @@ class Solos:
         """
         return self._begin(job_id, suspect=False)
 
-    def prepare(self) -> None:
-        """Have the launcher loaded by the time that it is needed."""
-        with self._lock:
-            if not drain.draining():
-                self._launched()
+    def warm_up(self, *, missed: float = 2.0) -> None:
+        """Have the launcher loaded by the time that it is needed.
+
+        It takes a second of a processor that may be busy. So it begins when jobs of the lane have fallen silent, and is
+        there when their leases have run out. missed: how many renewals in a row make a silence. While the launcher
+        stands the ledger is not asked. Raises LedgerUnavailable.
+        """
+        if self._launcher is not None and self._launcher.poll() is None:
+            return
+        lane = posts.post().lane
+        if recovery.some_fell_silent(lane.queues, lane.lease, missed=missed):
+            with self._lock:
+                if not drain.draining():
+                    self._launched()
 
     def look(self) -> None:
         """Begin suspects that are queued, as many as the lane has slots, beside what runs in those.

@@ -14,7 +14,7 @@ from celadon import heartbeat, keeper, logs, registry, sentry
 from celadon.drain import draining
 from celadon.errors import LedgerUnavailable
 from celadon.keeper import Keeper
-from celadon.ledger import moving, presence, recovery
+from celadon.ledger import moving, presence
 from celadon.ledger.db import use_reserve
 from celadon.settings import settings
 from celadon.worker import aside, children, ending, slots, work
@@ -91,9 +91,6 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
                     presence.appear(here)
                 there = presence.beat(here.id, lost_slots=slots.lost(), dropped=work.dropped(), stopping=draining())
                 self._ledger_seen = time.monotonic()
-                lane = post().lane
-                if lane.pool == "threads" and recovery.some_fell_silent(lane.queues, lane.lease):
-                    solos.prepare()  # Their leases run out soon, and then they are to run at once.
             except LedgerUnavailable as error:
                 log.warning("worker.ledger_away", error=str(error))
             except Exception:

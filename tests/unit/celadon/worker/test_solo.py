@@ -15,6 +15,7 @@ import pytest
 
 from celadon import JobView, drain, find
 from celadon.ledger import claims, recovery
+from celadon.ledger.db import at
 from celadon.metrics import seats
 from celadon.queues import lane
 from celadon.states import Outcome, State
@@ -133,6 +134,25 @@ def test_suspects_that_are_queued_begin_by_themselves_and_exclusive_ones_one_aft
     assert min(row(job_id).started_at for job_id in exclusive) >= max(row(job_id).finished_at for job_id in beside)
 
 
+def test_the_launcher_is_warmed_up_when_a_job_falls_silent_and_not_before(solos, monkeypatch):
+    begun: list[int] = []
+    cold = Solos()
+    monkeypatch.setattr(cold, "_launched", lambda: begun.append(1))
+    job_id = a_job("unit.alone", payload={"do": "tell"})
+    claims.claim(job_id, worker="host:dead:1", engine="worker", lease_s=10)
+
+    cold.warm_up()
+    assert not begun
+    change(job_id, lease_until=at(5))  # It was renewed five seconds ago.
+    cold.warm_up()
+    assert not begun
+    cold.warm_up(missed=1.3)  # As a worker does that has just started.
+    assert len(begun) == 1
+    change(job_id, lease_until=at(3))
+    cold.warm_up()
+    assert len(begun) == 2
+
+
 def test_a_job_that_can_not_be_had_is_not_tried_again_at_once_but_soon(solos, tmp_path, monkeypatch):
     # Given a suspect that this worker may not have now: an exclusive one runs in it, which nobody here has begun.
     running = quarantined("tell", tmp_path)
@@ -150,7 +170,7 @@ def test_a_job_that_can_not_be_had_is_not_tried_again_at_once_but_soon(solos, tm
 
     def succeeded() -> bool:
         solos.look()  # By the clock, as relief does.
-        return row(refused).state == State.SUCCEEDED
+        return bool(row(refused).state == State.SUCCEEDED)
 
     eventually("it is tried again", succeeded, within=START_S)
 
