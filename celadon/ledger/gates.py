@@ -55,6 +55,11 @@ def held(queue: Any = jobs.c.queue, name: Any = jobs.c.name, tenant: Any = jobs.
     return _some(or_(switches.c.limits.is_not(None), pausing()), queue, name, tenant)
 
 
+def stopped() -> ColumnElement[bool]:
+    """SQL: the job's queue, name or tenant is paused."""
+    return _some(pausing(), jobs.c.queue, jobs.c.name, jobs.c.tenant)
+
+
 def refused() -> ColumnElement[bool]:
     """SQL: the job can't be claimed as it is: it is paused, or limited and no place is kept for it."""
     unplaced = and_(switches.c.limits.is_not(None), jobs.c.reserved_at.is_(None))

@@ -16,20 +16,21 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
 
 from celadon.ledger import gates as rows
 from celadon.ledger import waiting
-from celadon.ledger.db import at, begin, clock, reading
+from celadon.ledger.db import at, begin, by, clock, reading
 from celadon.ledger.gates import Group, Standing
 from celadon.ledger.room import Rooms
 from celadon.ledger.sending import ToSend
-from celadon.ledger.tables import in_state, jobs, switches
+from celadon.ledger.tables import TENANT, in_state, jobs, switches
 from celadon.settings import settings
 from celadon.states import State
 
 BATCH = 500  # Jobs a release lets go at most: some tens of milliseconds under the lock.
 STANDS_STILL_S = 5  # A release that PostgreSQL has not heard of for so long is not going on.
+KEPT_FOR = 3  # Times RESEND_AFTER_S: a place that nobody claimed by then is wanted by others.
 LINES = 50  # Lines a release serves; the others come at the next.
 LOOK_ASIDE = 50  # Groups looked at beyond the free places: those before may have none left for themselves.
 # Any number will do, as long as every process that releases takes the same one.
@@ -54,7 +55,7 @@ def release(
     # Most looks end here. They take no lock: on SQLite whoever counts under it keeps all writers waiting.
     with reading() as connection:
         lines = _lines(connection, gates)
-        if not lines or not _some_may_go(connection, lines):
+        if not lines or not (_some_may_go(connection, lines) or _stuck(connection, lines)):
             return []
     released: list[ToSend] = []
     with begin() as connection:
@@ -63,9 +64,10 @@ def release(
             return []
         lines = _lines(connection, gates)
         rooms = Rooms()
+        stuck = _take_back(connection, lines)
         # What is beyond goes first at another release: none is the last each time.
         for line in random.sample(lines, min(len(lines), LINES)):
-            released += _serve(connection, line, rooms, now, most - len(released), sends)
+            released += _serve(connection, line, rooms, now, most - len(released), sends, stuck)
         if check is not None:
             check()
     return released
@@ -161,6 +163,59 @@ def _concerns(
     return bool(waiting.of_tenants(connection, pairs, tenants))
 
 
+def _stuck(connection: Connection, lines: Sequence[_Line]) -> dict[str, Group]:
+    """Jobs, by id, that keep a place which they can't use: they are paused, or nobody takes them while others wait.
+
+    A place at a name or a tenant may be used in another queue. At a queue all wait for the same workers, so there it is
+    kept however long.
+    """
+    late = jobs.c.reserved_at < by(-KEPT_FOR * settings().resend_after_s)
+    some_are = select(exists().where(rows.pausing())).scalar_subquery()  # Asked once; mostly none is.
+    is_paused = case((rows.stopped(), True), else_=False).label("is_paused")
+    found = connection.execute(
+        select(jobs.c.id, jobs.c.queue, jobs.c.name, TENANT.label("tenant"), is_paused)
+        .where(jobs.c.reserved_at.is_not(None), in_state(State.QUEUED), or_(late, and_(some_are, rows.stopped())))
+        .order_by(jobs.c.reserved_at)
+        .limit(BATCH)
+    ).all()
+    kept = {row.id: Group(row.queue, row.name, row.tenant) for row in found}
+    paused = {row.id for row in found if row.is_paused}
+    pairs = [pair for line in lines for pair in line.pairs]
+    late_groups = {group for job_id, group in kept.items() if job_id not in paused}
+    wanted = {group for group in late_groups if _wanted_elsewhere(connection, group, lines, pairs)}
+    return {job_id: group for job_id, group in kept.items() if job_id in paused or group in wanted}
+
+
+def _wanted_elsewhere(
+    connection: Connection, group: Group, lines: Sequence[_Line], pairs: Sequence[tuple[str, str]]
+) -> bool:
+    """Whether jobs of another queue wait at a limit of the group's name or tenant."""
+    others = [(queue, name) for queue, name in pairs if queue != group.queue]
+    limited = {gate.id for line in lines for gate in line.before if gate.rules}
+    if ("job", group.name) in limited and any(name == group.name for _, name in others):
+        return True
+    if not others or not group.tenant:
+        return False
+    of_tenant = rows.standing(connection, rows.of_tenants([group.tenant]))
+    return any(gate.rules for gate in of_tenant) and bool(waiting.of_tenants(connection, others, [group.tenant]))
+
+
+def _take_back(connection: Connection, lines: Sequence[_Line]) -> set[Group]:
+    """queued → waiting for those that can't use their place. This release passes over them: it is the others' turn."""
+    stuck = _stuck(connection, lines)
+    if not stuck:
+        return set()
+    still = (
+        select(jobs.c.id)
+        .where(jobs.c.id.in_(stuck), in_state(State.QUEUED), jobs.c.reserved_at.is_not(None))
+        .order_by(jobs.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    back: dict[str, Any] = {"state": State.WAITING, "send_due": None, "reserved_at": None}
+    connection.execute(update(jobs).where(jobs.c.id.in_(still)).values(**back))
+    return set(stuck.values())
+
+
 def _groups(connection: Connection, line: _Line, rooms: Rooms, now: datetime, places: int) -> list[Group]:
     """The groups of a line that are looked at, in the order of their turn, with the room of their tenants counted."""
     if line.gate is None:
@@ -194,14 +249,16 @@ def _some_may_go(connection: Connection, lines: Sequence[_Line]) -> bool:
     return False
 
 
-def _serve(connection: Connection, line: _Line, rooms: Rooms, now: datetime, most: int, sends: bool) -> list[ToSend]:
+def _serve(
+    connection: Connection, line: _Line, rooms: Rooms, now: datetime, most: int, sends: bool, stuck: Collection[Group]
+) -> list[ToSend]:
     """Let jobs of one line through: each tenant one, round and round, beginning after the one that was served last."""
     rooms.add(connection, line.before, now)
     places = _places(line, rooms, most)
     if places <= 0:
         return []
     groups = _groups(connection, line, rooms, now, places)
-    able = [group for group in groups if rooms.left(group) > 0]
+    able = [group for group in groups if group not in stuck and rooms.left(group) > 0]
     by_worker = {group for group in able if rooms.by_worker(group)}
     heads = waiting.heads(connection, [group for group in able if group not in by_worker])
     heads |= waiting.heads(connection, list(by_worker), rested=True)

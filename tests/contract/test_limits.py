@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event
 
-from celadon.ledger import claims, limits, moving, presence, recovery
+from celadon.ledger import claims, limits, moving, presence, recovery, waiting
 from celadon.ledger.db import at, engine
 from celadon.ledger.operating import cancel
 from celadon.ledger.presence import Worker
@@ -179,7 +179,8 @@ def test_a_limit_for_each_worker_lets_no_more_go_than_a_worker_has_slots():
     assert len(let_go()) == 3
 
 
-def test_what_a_full_worker_sent_back_waits_a_moment_and_does_not_go_to_and_fro():
+def test_what_a_full_worker_sent_back_waits_a_moment_and_does_not_go_to_and_fro(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waiting, "REST_S", 60.0)
     limit(each="worker", concurrency=1)
     worker("host:a", "default")
     worker("host:b", "default")  # It is alive, and hangs.
@@ -192,7 +193,7 @@ def test_what_a_full_worker_sent_back_waits_a_moment_and_does_not_go_to_and_fro(
     assert let_go(sends=True) == [third]
     assert claims.claim(third, worker="host:a:2", engine="worker", lease_s=30) is None
     assert let_go(sends=True) == []
-    change(second, queued_at=at(-2))
+    change(second, queued_at=at(-61))
     assert let_go(sends=True) == [second]
 
 

@@ -13,13 +13,14 @@ from sqlalchemy import event, insert
 from celadon import Submitted, submit
 from celadon.ids import new_id
 from celadon.ledger import gates, limits
+from celadon.ledger import switches as pauses
 from celadon.ledger.db import at, begin, engine
 from celadon.ledger.tables import jobs, switches
 from celadon.limits import Limit, parsed
 from celadon.states import State
-from tests.contract.given import NAME, a_job
+from tests.contract.given import NAME, a_job, change
 from tests.contract.jobs import anything
-from tests.contract.limiting import begun, end, let_go, limit, some
+from tests.contract.limiting import begun, end, let_go, limit, some, states
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -134,3 +135,46 @@ def test_room_at_a_tenant_lets_its_job_go_that_stands_in_a_queues_line() -> None
     end(claim)
 
     assert let_go(gates={("tenant", "acme")}) == [second]
+
+
+def keep_it_for(seconds: float, *ids: str) -> None:
+    for job_id in ids:
+        change(job_id, reserved_at=at(-seconds))
+
+
+def test_a_place_that_nobody_claims_goes_to_a_job_of_another_queue() -> None:
+    limit("tenant", "acme", concurrency=2)
+    stuck = some(2, queue="data_sync", tenant="acme")
+    assert sorted(let_go()) == stuck
+    other = a_job(tenant="acme")
+    keep_it_for(10, *stuck)
+    assert let_go() == []
+
+    keep_it_for(16, *stuck)
+
+    assert let_go() == [other]
+    assert states(stuck) == ["waiting", "waiting"]
+    assert len(let_go()) == 1  # What is left is theirs again.
+
+
+def test_a_place_is_kept_where_only_jobs_of_the_same_queue_wait() -> None:
+    limit("queue", "default", concurrency=1)
+    first, _ = some(2)
+    assert let_go() == [first]
+
+    keep_it_for(3600, first)
+
+    assert let_go() == []
+    assert states([first]) == ["queued"]
+
+
+def test_what_is_paused_gives_its_place_to_who_waits() -> None:
+    limit("tenant", "acme", concurrency=1)
+    first = a_job(queue="data_sync", tenant="acme")
+    assert let_go() == [first]
+    other = a_job(tenant="acme")
+
+    pauses.pause("queue", "data_sync", actor="test")
+
+    assert let_go() == [other]
+    assert states([first]) == ["waiting"]
