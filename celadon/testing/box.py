@@ -24,7 +24,7 @@ from celadon.registry import Definition
 from celadon.run import Ran, Runner, run_job
 from celadon.settings import overridden, settings
 from celadon.states import State
-from celadon.submit import deliver
+from celadon.submit import at_rest, waits_for
 from celadon.testing import clock, submissions, template
 from celadon.testing.submissions import SubmittedJob
 
@@ -141,8 +141,8 @@ class Sandbox:
         self, new: NewJob, definition: Definition, state: State, confirm: bool, receipt: Receipt, began: float
     ) -> Receipt:
         """In place of the broker: the worker takes the job at once, or has not come to it yet."""
-        if state != State.QUEUED:
-            return deliver(new, definition, state, confirm, receipt, began)  # Due later, or held: nothing to send.
+        if at_rest(new, state, receipt, waits_for(new, state)):
+            return receipt
         if not self._at_once:
             return receipt.settle(Submitted.QUEUED)
         after_ms = round((time.monotonic() - began) * 1000, 1)

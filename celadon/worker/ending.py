@@ -27,7 +27,6 @@ from celadon.worker.solo import solos
 log = logs.get("celadon.worker")
 
 EXIT_MARGIN_S = 2.0  # Of the grace: time to give jobs back before the supervisor's SIGKILL.
-ANEW = "CELADON_BEGUN_ANEW"  # Set for the image that takes this one's place.
 SETTLE_S = 4.0  # What Celery may take to close its pool and its broker when no job runs any more.
 
 _lock = threading.Lock()
@@ -121,10 +120,9 @@ def reap() -> None:
 
     Called before the process has children of its own.
     """
-    if os.environ.pop(ANEW, None) is None:
-        return
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    threading.Thread(target=_reap, args=(_children(),), name="celadon-reaping", daemon=True).start()
+    if left := _children():
+        threading.Thread(target=_reap, args=(left,), name="celadon-reaping", daemon=True).start()
 
 
 def _children() -> set[int]:
@@ -161,5 +159,4 @@ def begin_anew() -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     if not _anew:
         os._exit(0)
-    os.environ[ANEW] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

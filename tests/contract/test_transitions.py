@@ -95,7 +95,9 @@ OPERATIONS: dict[str, Act] = {
     "cancel": lambda claim: operating.cancel(claim.job_id),
     "replay": lambda claim: operating.replay(claim.job_id),
     "reap": after(lambda _: recovery.reap(), lease_until=at(-1)),
-    "reap at the crash limit": after(lambda _: recovery.reap(), lease_until=at(-1), exclusive=True, crashes=2),
+    "reap at the crash limit": after(
+        lambda _: recovery.reap(), lease_until=at(-1), claimed_by="host:sole:1", exclusive=True, crashes=2
+    ),
     "reap, though a cancel was asked for": after(lambda _: recovery.reap(), lease_until=at(-1), cancel_requested=True),
     "release of the dead": lambda _: recovery.release_dead(WORKER),
     "send": after(lambda _: sending.take_unsent(), send_due=at(-1), sends=0),
