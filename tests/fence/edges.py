@@ -130,7 +130,7 @@ def install(file: Path) -> None:
     celadon.sender.ONE_MORE_S = 1.0
     celadon.worker.solo.RETRY_S = 0.3
     celadon.worker.consuming.LOOK_S = 0.3
-    # And one made slower, since each of three Beats keeps it.
+    # And one made slower, since each Beat keeps it.
     celadon.releaser.LOOK_S = 0.1
     # Jobs in quarantine have a launcher. Forked it is the same process, a second of start-up cheaper.
     vars(celadon.worker.solo)["subprocess"] = SimpleNamespace(Popen=Launcher, PIPE=subprocess.PIPE)

@@ -188,26 +188,26 @@ def _shares(dice: random.Random, seed: int, submissions: int) -> list[list[dict[
 def _what(dice: random.Random) -> dict[str, Any]:
     """One submission of the mixture; the weights add up to 100."""
     mixture: list[tuple[int, dict[str, Any]]] = [
-        (14, {"kind": "fence.plain", "how": "call"}),
+        (18, {"kind": "fence.plain", "how": "call"}),
         (7, {"kind": "fence.plain", "how": "call", "confirm": True}),
-        (12, {"kind": "fence.order", "how": "call"}),
+        (14, {"kind": "fence.order", "how": "call"}),
         (4, {"kind": "fence.order", "how": "call", "confirm": True}),
         (4, {"kind": "fence.sleepy", "how": "call"}),
         (5, {"kind": "fence.flaky", "how": "call"}),
         (7, {"kind": "fence.order", "how": "keyed"}),
-        (6, {"kind": "fence.plain", "how": "session"}),
+        (8, {"kind": "fence.plain", "how": "session"}),
         (3, {"kind": "fence.plain", "how": "session", "rollback": True}),
         (4, {"kind": "fence.plain", "how": "call", "delay": 0.2}),
         (3, {"kind": "fence.deferred", "how": "call"}),
         (3, {"kind": "fence.refused", "how": "call"}),
         (6, {"kind": "fence.sync", "how": "call"}),
-        (3, {"kind": "fence.limited", "how": "call"}),
-        (2, {"kind": "fence.limited", "how": "call", "confirm": True}),
+        (2, {"kind": "fence.limited", "how": "call"}),
+        (1, {"kind": "fence.limited", "how": "call", "confirm": True}),
         (1, {"kind": "fence.limited", "how": "session", "tenant": "small"}),
-        (4, {"kind": "fence.tenanted", "how": "call"}),
-        (4, {"kind": "fence.tenanted", "how": "call", "tenant": "large"}),
-        (4, {"kind": "fence.tenanted", "how": "call", "tenant": "small"}),
-        (4, {"kind": "fence.counted", "how": "call"}),
+        (2, {"kind": "fence.tenanted", "how": "call"}),
+        (2, {"kind": "fence.tenanted", "how": "call", "tenant": "large"}),
+        (3, {"kind": "fence.tenanted", "how": "call", "tenant": "small"}),
+        (3, {"kind": "fence.counted", "how": "call"}),
     ]
     weights, items = zip(*mixture, strict=True)
     return dict(dice.choices(items, weights)[0])

@@ -197,7 +197,7 @@ def test_who_kills_its_workers_has_to_be_dead_by_the_crash_limit() -> None:
     assert (verdict.misjudged, verdict.lost, verdict.condemned) == (0, 0, 1)
     assert objects(poison("succeeded", "None", 1), "misjudged", "is succeeded")
     assert objects(poison("dead", "ValueError: no", 4), "misjudged", "is dead: ValueError")
-    assert objects(poison("dead", "CrashLimit: 3 times", 11), "misjudged", "killed 11 processes")
+    assert objects(poison("dead", "CrashLimit: 3 times", 17), "misjudged", "killed 17 processes")
     assert objects(poison("queued", "None", 3), "lost", "ended as queued")
 
 

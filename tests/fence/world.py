@@ -26,7 +26,7 @@ SQLITE_WRITE_LOCK = "120"
 # Every clock of the platform, made fast: a round must see leases run out and messages sent again within seconds.
 TIMING = {
     "LEASE_S": "1",
-    "RENEW_S": "0.25",
+    "RENEW_S": "0.3",
     "TICK_S": "0.2",
     "RESEND_AFTER_S": "0.5",
     "RELIEF_POLL_S": "0.2",
@@ -39,7 +39,7 @@ TIMING = {
     "ADMIN_EMAIL": "",
 }
 
-# Two default workers race for the same jobs; three Beats do the scheduler's work at the same time.
+# Two default workers race for the same jobs; two Beats do the scheduler's work at the same time.
 FLEET = {
     "default-1": ("worker", "default"),
     "default-2": ("worker", "default"),
@@ -47,7 +47,6 @@ FLEET = {
     "scheduled": ("worker", "scheduled"),
     "beat-1": ("beat",),
     "beat-2": ("beat",),
-    "beat-3": ("beat",),
 }
 
 

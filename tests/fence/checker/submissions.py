@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from celadon.states import FINAL, State
 from tests.fence.checker.evidence import Evidence, Job, Verdict
 
-# Runs of a job that kills whatever runs it: the first makes a suspect of it, three alone convict it. The rest is room
-# for runs of which nobody can say whether it did it: others died with it, or the schedulers had not been there.
-MOST_RUNS_OF_POISON = 10
+# Runs of a job that kills whatever runs it: the first two make a suspect of it, three alone convict it, and so do nine
+# that others may have ended as well (celadon/ledger/blame.py). The rest is room for runs that count for nothing: the
+# schedulers had not been there, or its worker was being stopped.
+MOST_RUNS_OF_POISON = 16
 
 
 def submissions(evidence: Evidence, verdict: Verdict) -> None:
