@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import statistics
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
 from sqlalchemy import Engine
 
+from benchmarks.figures import Figures
 from tests.ledgers import Ledgers
 from tests.servers import PostgresServer, RedisServer
 from tests.servers.postgres import SETTINGS
@@ -99,3 +101,12 @@ def synced_write_ms(folder: Path) -> float:
             os.fdatasync(file.fileno())
             samples.append((perf_counter() - began) * 1000)
     return statistics.median(samples)
+
+
+def on_each(measure: Callable[[str, Ground, Figures], None]) -> int:
+    """Measure on the databases that the command line names, on both if it names none; the exit code."""
+    figures = Figures()
+    with ground() as here:
+        for kind in sys.argv[1:] or ("sqlite", "postgresql"):
+            measure(kind, here, figures)
+    return figures.close()

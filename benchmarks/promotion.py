@@ -21,7 +21,7 @@ from sqlalchemy import select, text, update
 
 from benchmarks.figures import Figures, p50, p99
 from benchmarks.filling import fill
-from benchmarks.ground import Ground, ground
+from benchmarks.ground import Ground, on_each
 from benchmarks.throughput import cpu_s
 from tests.eventually import eventually
 from tests.servers.process import celadon, kill_group, spawn
@@ -157,13 +157,5 @@ def measure(kind: str, here: Ground, figures: Figures) -> None:
     figures.add(f"sent_vs_simple_{kind}", sent.per_s / simple)
 
 
-def main() -> int:
-    figures = Figures()
-    with ground() as here:
-        for kind in sys.argv[1:] or ("sqlite", "postgresql"):
-            measure(kind, here, figures)
-    return figures.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_each(measure))

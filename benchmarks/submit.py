@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks.figures import Figures, milliseconds, p50, p99
-from benchmarks.ground import Ground, durability, ground
+from benchmarks.ground import Ground, durability, on_each
 from benchmarks.outbox import Outbox
 
 PAIRS = 1000
@@ -56,13 +56,5 @@ def measure(kind: str, here: Ground, figures: Figures) -> None:
     figures.add(f"submit_over_stock_ms_{kind}", p50(mine) - p50(stocks), at_most=BAR_MS)
 
 
-def main() -> int:
-    figures = Figures()
-    with ground() as here:
-        for kind in sys.argv[1:] or ("sqlite", "postgresql"):
-            measure(kind, here, figures)
-    return figures.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_each(measure))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.figures import Figures
-from benchmarks.ground import Ground, ground
+from benchmarks.ground import Ground, on_each
 from tests.eventually import eventually
 from tests.servers.process import celadon, kill_group, spawn
 
@@ -88,13 +88,5 @@ def measure(kind: str, here: Ground, figures: Figures) -> None:
     figures.add(f"drain_vs_stock_{kind}", statistics.median(ours) / statistics.median(stocks))
 
 
-def main() -> int:
-    figures = Figures()
-    with ground() as here:
-        for kind in sys.argv[1:] or ("sqlite", "postgresql"):
-            measure(kind, here, figures)
-    return figures.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_each(measure))

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from benchmarks.figures import Figures
-from benchmarks.ground import Ground, ground
+from benchmarks.ground import Ground, on_each
 from benchmarks.throughput import Drained, drain
 from tests.servers.process import celadon, free_port
 
@@ -72,13 +72,5 @@ def measure(kind: str, here: Ground, figures: Figures) -> None:
     figures.add(f"cpu_ratio_{kind}", statistics.median(its.cpu_ms / plain.cpu_ms for plain, its in pairs))
 
 
-def main() -> int:
-    figures = Figures()
-    with ground() as here:
-        for kind in sys.argv[1:] or ("sqlite", "postgresql"):
-            measure(kind, here, figures)
-    return figures.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_each(measure))

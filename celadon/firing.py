@@ -27,6 +27,7 @@ log = logs.get("celadon.scheduler")
 LOOK_S = 0.1  # What a look may take before the scheduler turns to its other work. The next look goes on from there.
 AT_ONCE = 10  # Due times of one schedule that a look fires: nobody else's are to wait until hundreds are made up for.
 MISSED_AFTER_S = 60.0  # A due time that passed longer ago is missed: under `skip` it is left out.
+CANCEL_S = 0.05  # How long it waits for the row of a job that is to be replaced; it is asked again at the next look.
 MOST_COUNTED = 1000  # Of due times that are left out: to count more would take longer than a look may.
 CUT_AGAIN_S = 60.0  # For how long what a look has cut to `missed_max` needs no second look at all of it.
 HELD_S = 10.0  # Who has a row locked for longer is frozen, and bound by none of the time-outs that ours have.
@@ -135,7 +136,10 @@ def _may_go_on(row: Any, memory: _Memory) -> bool:
     if row.overlap == "skip":
         _leave_out(row, "overlap", memory)
     if row.overlap == "replace" and not row.previous_cancelled:
-        return cancel(row.last_job, actor=f"schedule {row.name}"[:200]) in FINAL
+        try:
+            return cancel(row.last_job, actor=f"schedule {row.name}"[:200], patience_s=CANCEL_S) in FINAL
+        except LedgerUnavailable as held:  # By the job's own worker at the end of a step, or frozen there.
+            log.info("schedule.not_replaced_yet", schedule=row.name, job_id=row.last_job, reason=str(held))
     return False
 
 

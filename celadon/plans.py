@@ -17,6 +17,7 @@ from celadon.times import instant, seconds
 
 MISSED = ("skip", "latest", "all")
 OVERLAP = ("allow", "skip", "queue", "replace")
+ACTIONS = ("pause", "resume", "run-now", "preview")  # What is done to a schedule: ends its address in the API.
 MOST_MISSED = 1000  # Jobs that one schedule may be made up for with, one after another: more is a flood.
 
 
@@ -38,6 +39,12 @@ def entry(
     if not isinstance(name, str) or not storable(name):
         raise InvalidOption(
             f"name={str(name)[:40]!r}: 1 to 200 characters are allowed, none of them NUL", option="name"
+        )
+    if name.endswith(tuple(f"/{action}" for action in ACTIONS)):
+        raise InvalidOption(
+            f"name={name[-40:]!r}: a name can't end with what is done to schedules over HTTP: "
+            + ", ".join(f"/{action}" for action in ACTIONS),
+            option="name",
         )
     starts_at, ends_at = _moment("starts_at", starts_at), _moment("ends_at", ends_at)
     made = Entry(

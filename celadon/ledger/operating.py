@@ -9,18 +9,20 @@ from sqlalchemy import Connection, select, update
 
 from celadon.errors import InvalidOption, NotAllowed, UnknownJobId
 from celadon.ids import new_id
-from celadon.ledger.db import at, begin
+from celadon.ledger.bounded import command
+from celadon.ledger.db import at
 from celadon.ledger.tables import audit, jobs, steps
 from celadon.states import FINAL, State
 from celadon.times import instant, seconds
 
 
-def cancel(job_id: str, *, actor: str = "operator") -> State:
+def cancel(job_id: str, *, actor: str = "operator", patience_s: float | None = None) -> State:
     """Cancel a job. Of a running one it is a request, seen at its next step, sleep or `steps.check()`.
 
-    Returns the state the job is in now. Raises UnknownJobId, LedgerUnavailable. A final job stays as it is.
+    patience_s: how long it waits for a job that somebody else holds in a transaction; None: 2 s. Returns the state the
+    job is in now. Raises UnknownJobId, LedgerUnavailable. A final job stays as it is.
     """
-    with begin() as connection:
+    with command("the job", patience_s=patience_s) as connection:
         state = State(_locked(connection, job_id).state)
         if state in FINAL:
             return state
@@ -49,7 +51,7 @@ def replay(job_id: str, *, actor: str = "operator") -> None:
 
     Raises UnknownJobId, NotAllowed (it is not dead), LedgerUnavailable.
     """
-    with begin() as connection:
+    with command("the job") as connection:
         row = _locked(connection, job_id)
         if row.state != State.DEAD:
             raise NotAllowed(f"Job {job_id} is {row.state}; only a dead job can be replayed")
@@ -96,7 +98,7 @@ def reschedule(
 
 
 def _make_due(job_id: str, when: Any, actor: str, action: str) -> datetime:
-    with begin() as connection:
+    with command("the job") as connection:
         row = _locked(connection, job_id)
         if row.state != State.SCHEDULED:
             raise NotAllowed(f"Job {job_id} is {row.state}; only a scheduled job can be made due at another time")

@@ -11,26 +11,25 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from celadon.ledger import gates as rows
-from celadon.ledger import waiting
-from celadon.ledger.db import at, begin, by, clock, reading
-from celadon.ledger.gates import Group, Standing
+from celadon.ledger import idle_places, waiting
+from celadon.ledger.db import at, begin, clock, reading
+from celadon.ledger.gates import Group
+from celadon.ledger.lines import Line, lines_of
 from celadon.ledger.room import Rooms
 from celadon.ledger.sending import ToSend
-from celadon.ledger.tables import TENANT, in_state, jobs, switches
+from celadon.ledger.tables import in_state, jobs, switches
 from celadon.settings import settings
 from celadon.states import State
 
 BATCH = 500  # Jobs a release lets go at most: some tens of milliseconds under the lock.
 STANDS_STILL_S = 5  # A release that PostgreSQL has not heard of for so long is not going on.
-KEPT_FOR = 3  # Times RESEND_AFTER_S: a place that nobody claimed by then is wanted by others.
 LINES = 50  # Lines a release serves; the others come at the next.
 LOOK_ASIDE = 50  # Groups looked at beyond the free places: those before may have none left for themselves.
 # Any number will do, as long as every process that releases takes the same one.
@@ -54,17 +53,17 @@ def release(
     """
     # Most looks end here. They take no lock: on SQLite whoever counts under it keeps all writers waiting.
     with reading() as connection:
-        lines = _lines(connection, gates)
-        if not lines or not (_some_may_go(connection, lines) or _stuck(connection, lines)):
+        lines = lines_of(connection, gates)
+        if not lines or not (_some_may_go(connection, lines) or idle_places.stuck(connection, lines)):
             return []
     released: list[ToSend] = []
     with begin() as connection:
         now = _lock(connection, wait=False)
         if now is None:
             return []
-        lines = _lines(connection, gates)
+        lines = lines_of(connection, gates)
         rooms = Rooms()
-        stuck = _take_back(connection, lines)
+        stuck = idle_places.take_back(connection, lines)
         # What is beyond goes first at another release: none is the last each time.
         for line in random.sample(lines, min(len(lines), LINES)):
             released += _serve(connection, line, rooms, now, most - len(released), sends, stuck)
@@ -99,124 +98,10 @@ def _lock(connection: Connection, *, wait: bool) -> datetime | None:
 def somebody_waits() -> bool:
     """Whether limited jobs wait anywhere, for whatever reason."""
     with reading() as connection:
-        return bool(_lines(connection, None))
+        return bool(lines_of(connection, None))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Line:
-    """What is served at one gate: each job stands in one line only, so that a turn in it is a turn.
-
-    That is the widest gate that limits it: its queue's, else its name's, else its tenant's. The others before it only
-    have to have room. Those whose tenant alone is limited stand in one line together.
-    """
-
-    gate: Standing | None  # None: of tenants.
-    pairs: tuple[tuple[str, str], ...]
-    before: Sequence[Standing]  # The gates of its queues and names.
-    tenants: Sequence[str] = ()  # Of the line of tenants: whose.
-
-
-def _lines(connection: Connection, gates: Collection[tuple[str, str]] | None) -> list[_Line]:
-    """The lines in which somebody waits who has to pass one of the gates."""
-    found = waiting.pairs(connection)
-    if not found:
-        return []
-    before = {gate.id: gate for gate in rows.standing(connection, rows.before(found))}
-    served: dict[Standing | None, list[tuple[str, str]]] = {}
-    for queue, name in found:
-        limiting = [gate for one in (("queue", queue), ("job", name)) if (gate := before.get(one)) and gate.rules]
-        served.setdefault(limiting[0] if limiting else None, []).append((queue, name))
-    tenants = _tenants(connection, gates)
-    lines = []
-    for gate, pairs in served.items():
-        if gate is None:
-            some = random.sample(tenants, min(len(tenants), BATCH))
-            if waiting.of_tenants(connection, pairs, some):
-                lines.append(_Line(gate=None, pairs=tuple(pairs), before=list(before.values()), tenants=some))
-        elif _concerns(connection, pairs, before, gates, tenants):
-            lines.append(_Line(gate=gate, pairs=tuple(pairs), before=list(before.values())))
-    return lines
-
-
-def _tenants(connection: Connection, gates: Collection[tuple[str, str]] | None) -> list[str]:
-    """The limited tenants that wait, of these gates."""
-    named = None if gates is None else [name for kind, name in gates if kind == "tenant"]
-    if named == []:
-        return []
-    which = rows.waited_for() if named is None else and_(rows.waited_for(), rows.of_tenants(named))
-    return list(connection.execute(select(switches.c.name).where(switches.c.limits.is_not(None), which)).scalars())
-
-
-def _concerns(
-    connection: Connection,
-    pairs: Sequence[tuple[str, str]],
-    before: Mapping[tuple[str, str], Standing],
-    gates: Collection[tuple[str, str]] | None,
-    tenants: Sequence[str],
-) -> bool:
-    """Whether any of these (queue, name) stands before one of the gates."""
-    if gates is None:
-        return True
-    of_them = {gate for queue, name in pairs for gate in (("queue", queue), ("job", name))}
-    if any(gate in gates and before[gate].rules for gate in of_them & before.keys()):
-        return True
-    return bool(waiting.of_tenants(connection, pairs, tenants))
-
-
-def _stuck(connection: Connection, lines: Sequence[_Line]) -> dict[str, Group]:
-    """Jobs, by id, that keep a place which they can't use: they are paused, or nobody takes them while others wait.
-
-    A place at a name or a tenant may be used in another queue. At a queue all wait for the same workers, so there it is
-    kept however long.
-    """
-    late = jobs.c.reserved_at < by(-KEPT_FOR * settings().resend_after_s)
-    some_are = select(exists().where(rows.pausing())).scalar_subquery()  # Asked once; mostly none is.
-    is_paused = case((rows.stopped(), True), else_=False).label("is_paused")
-    found = connection.execute(
-        select(jobs.c.id, jobs.c.queue, jobs.c.name, TENANT.label("tenant"), is_paused)
-        .where(jobs.c.reserved_at.is_not(None), in_state(State.QUEUED), or_(late, and_(some_are, rows.stopped())))
-        .order_by(jobs.c.reserved_at)
-        .limit(BATCH)
-    ).all()
-    kept = {row.id: Group(row.queue, row.name, row.tenant) for row in found}
-    paused = {row.id for row in found if row.is_paused}
-    pairs = [pair for line in lines for pair in line.pairs]
-    late_groups = {group for job_id, group in kept.items() if job_id not in paused}
-    wanted = {group for group in late_groups if _wanted_elsewhere(connection, group, lines, pairs)}
-    return {job_id: group for job_id, group in kept.items() if job_id in paused or group in wanted}
-
-
-def _wanted_elsewhere(
-    connection: Connection, group: Group, lines: Sequence[_Line], pairs: Sequence[tuple[str, str]]
-) -> bool:
-    """Whether jobs of another queue wait at a limit of the group's name or tenant."""
-    others = [(queue, name) for queue, name in pairs if queue != group.queue]
-    limited = {gate.id for line in lines for gate in line.before if gate.rules}
-    if ("job", group.name) in limited and any(name == group.name for _, name in others):
-        return True
-    if not others or not group.tenant:
-        return False
-    of_tenant = rows.standing(connection, rows.of_tenants([group.tenant]))
-    return any(gate.rules for gate in of_tenant) and bool(waiting.of_tenants(connection, others, [group.tenant]))
-
-
-def _take_back(connection: Connection, lines: Sequence[_Line]) -> set[Group]:
-    """queued → waiting for those that can't use their place. This release passes over them: it is the others' turn."""
-    stuck = _stuck(connection, lines)
-    if not stuck:
-        return set()
-    still = (
-        select(jobs.c.id)
-        .where(jobs.c.id.in_(stuck), in_state(State.QUEUED), jobs.c.reserved_at.is_not(None))
-        .order_by(jobs.c.id)
-        .with_for_update(skip_locked=True)
-    )
-    back: dict[str, Any] = {"state": State.WAITING, "send_due": None, "reserved_at": None}
-    connection.execute(update(jobs).where(jobs.c.id.in_(still)).values(**back))
-    return set(stuck.values())
-
-
-def _groups(connection: Connection, line: _Line, rooms: Rooms, now: datetime, places: int) -> list[Group]:
+def _groups(connection: Connection, line: Line, rooms: Rooms, now: datetime, places: int) -> list[Group]:
     """The groups of a line that are looked at, in the order of their turn, with the room of their tenants counted."""
     if line.gate is None:
         groups = waiting.of_tenants(connection, line.pairs, line.tenants)
@@ -229,12 +114,12 @@ def _groups(connection: Connection, line: _Line, rooms: Rooms, now: datetime, pl
     return [group for group in groups if not group.gates & paused]
 
 
-def _places(line: _Line, rooms: Rooms, most: int) -> int:
+def _places(line: Line, rooms: Rooms, most: int) -> int:
     free = None if line.gate is None else rooms.at_most(line.gate, {queue for queue, _ in line.pairs})
     return most if free is None else min(most, free)
 
 
-def _some_may_go(connection: Connection, lines: Sequence[_Line]) -> bool:
+def _some_may_go(connection: Connection, lines: Sequence[Line]) -> bool:
     """Whether there seems to be room for any of them. PostgreSQL's lock holds up nobody, so there it is not asked."""
     if connection.dialect.name != "sqlite":
         return True
@@ -250,7 +135,7 @@ def _some_may_go(connection: Connection, lines: Sequence[_Line]) -> bool:
 
 
 def _serve(
-    connection: Connection, line: _Line, rooms: Rooms, now: datetime, most: int, sends: bool, stuck: Collection[Group]
+    connection: Connection, line: Line, rooms: Rooms, now: datetime, most: int, sends: bool, stuck: Collection[Group]
 ) -> list[ToSend]:
     """Let jobs of one line through: each tenant one, round and round, beginning after the one that was served last."""
     rooms.add(connection, line.before, now)

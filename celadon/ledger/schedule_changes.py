@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Select, delete, select, update
 
-from celadon.errors import InvalidOption, LedgerUnavailable, NotAllowed, UnknownSchedule
+from celadon.errors import InvalidOption, NotAllowed, UnknownSchedule
 from celadon.ids import new_id
 from celadon.jobs import NewJob
-from celadon.ledger.db import at, begin, clock, reading
+from celadon.ledger.bounded import command
+from celadon.ledger.db import at, clock, reading
 from celadon.ledger.schedules import Entry, previous_is_active
 from celadon.ledger.tables import audit, jobs, schedules
 from celadon.ledger.writing import insert_job, upsert
 
-# An operator's command waits so long for a row that another holds. A scheduler's firing or another command takes
-# milliseconds: who holds it for longer is frozen.
-PATIENCE_S = 2.0
-STANDS_STILL_S = 5.0  # A command that PostgreSQL has not heard of for so long is not going on. Its locks are freed.
-
-
-@contextmanager
-def _begin() -> Iterator[Connection]:
-    """A transaction that neither waits long for a row nor, when its process is frozen or its host gone, keeps one.
-
-    Raises LedgerUnavailable.
-    """
-    try:
-        with begin() as connection:
-            if connection.dialect.name == "postgresql":
-                bounds = (("lock_timeout", PATIENCE_S), ("idle_in_transaction_session_timeout", STANDS_STILL_S))
-                connection.execute(select(*(func.set_config(name, f"{s * 1000:.0f}", True) for name, s in bounds)))
-            yield connection
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available
-            raise
-        raise LedgerUnavailable("Somebody else holds the schedule in a transaction; try again in a moment") from error
-
 
 def add(entry: Entry, actor: str) -> Any:
     """Store a new schedule; returns its row. Raises NotAllowed if the name is taken, InvalidOption as `anew`."""
-    with _begin() as connection:
+    with command("the schedule") as connection:
         # A row that the configuration has removed gives its name back.
         connection.execute(delete(schedules).where(schedules.c.name == entry.name, schedules.c.removed.is_(True)))
         new = {**entry.columns(), **anew(entry, clock(connection)), "version": new_id()}
@@ -77,7 +53,7 @@ def change(
         columns = made(row, now)
         if not columns:
             return row
-        with _begin() as connection:
+        with command("the schedule") as connection:
             changed = connection.execute(
                 update(schedules).where(*_is_still(row)).values(**columns, version=new_id()).returning(*schedules.c)
             ).one_or_none()
@@ -94,7 +70,7 @@ def run(name: str, actor: str, made: Callable[[Any], NewJob]) -> str:
     while True:
         seen, _ = _look(name)
         new = made(seen)
-        with _begin() as connection:
+        with command("the schedule") as connection:
             row = connection.execute(select(schedules).where(*_is_still(seen)).with_for_update()).one_or_none()
             if row is None:
                 continue
@@ -118,7 +94,7 @@ def _check_previous(connection: Connection, row: Any) -> None:
 
 def remove(name: str, actor: str) -> None:
     """Delete one that was made by a call. Raises UnknownSchedule, NotAllowed."""
-    with _begin() as connection:
+    with command("the schedule") as connection:
         own(_of(name, connection.execute(_this(name).with_for_update()).one_or_none()))
         connection.execute(delete(schedules).where(schedules.c.name == name))
         _note(connection, actor, "remove schedule", name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy
 from sqlalchemy import (
     Boolean,
@@ -35,6 +37,12 @@ TENANT: ColumnElement[str] = literal_column("coalesce(tenant, '')", String)
 
 # What has begun once does not expire any more, and is not read in search of what does.
 _TO_EXPIRE = "expires_at IS NOT NULL AND state IN ('scheduled', 'waiting', 'queued', 'parked')"
+
+
+def _partial(name: str, *columns: Any, where: str, sqlite: str | None = None) -> Index:
+    """An index over the rows that `where` names; `sqlite` if that database needs other words for it."""
+    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(sqlite or where))
+
 
 jobs = Table(
     "jobs",
@@ -82,114 +90,27 @@ jobs = Table(
     # --- where it came from
     Column("schedule", NAME),
     Column("due", Instant),
-    Index(
-        "jobs_queued",
-        "queue",
-        text("priority DESC"),
-        "id",
-        postgresql_where=text("state = 'queued'"),
-        sqlite_where=text("state = 'queued'"),
-    ),
+    _partial("jobs_queued", "queue", text("priority DESC"), "id", where="state = 'queued'"),
     # Two, so that a backlog which is all on the broker is not read in search of what it was never told of.
-    Index(
-        "jobs_unsent",
-        "send_due",
-        postgresql_where=text("state = 'queued' AND sends = 0"),
-        sqlite_where=text("state = 'queued' AND sends = 0"),
-    ),
-    Index(
-        "jobs_sent",
-        "queue",
-        "send_due",
-        postgresql_where=text("state = 'queued' AND sends > 0"),
-        sqlite_where=text("state = 'queued' AND sends > 0"),
-    ),
-    Index(
-        "jobs_scheduled",
-        "run_at",
-        postgresql_where=text("state = 'scheduled'"),
-        sqlite_where=text("state = 'scheduled'"),
-    ),
-    Index(
-        "jobs_leases",
-        "lease_until",
-        postgresql_where=text("state = 'running'"),
-        sqlite_where=text("state = 'running'"),
-    ),
-    Index(
-        "jobs_held",
-        "state",
-        "queue",
-        postgresql_where=text("state IN ('waiting', 'parked')"),
-        sqlite_where=text("state IN ('waiting', 'parked')"),
-    ),
+    _partial("jobs_unsent", "send_due", where="state = 'queued' AND sends = 0"),
+    _partial("jobs_sent", "queue", "send_due", where="state = 'queued' AND sends > 0"),
+    _partial("jobs_scheduled", "run_at", where="state = 'scheduled'"),
+    _partial("jobs_leases", "lease_until", where="state = 'running'"),
+    _partial("jobs_held", "state", "queue", where="state IN ('waiting', 'parked')"),
     # For releases: who waits, in the order of a turn (celadon/ledger/waiting.py).
-    Index(
-        "jobs_waiting",
-        "queue",
-        "name",
-        TENANT,
-        text("priority DESC"),
-        "id",
-        postgresql_where=text("state = 'waiting'"),
-        sqlite_where=text("state = 'waiting'"),
-    ),
-    Index(
-        "jobs_reserved",
-        "reserved_at",
-        postgresql_where=text("reserved_at IS NOT NULL"),
-        sqlite_where=text("reserved_at IS NOT NULL"),
-    ),
+    _partial("jobs_waiting", "queue", "name", TENANT, text("priority DESC"), "id", where="state = 'waiting'"),
+    _partial("jobs_reserved", "reserved_at", where="reserved_at IS NOT NULL"),
     # Those to be run alone, in the order in which a worker takes them up.
-    Index(
-        "jobs_suspects",
-        "queue",
-        "exclusive",
-        "crashes",
-        "id",
-        postgresql_where=text("quarantine"),
-        sqlite_where=text("quarantine = 1"),
-    ),
-    Index(
-        "jobs_expiring",
-        "expires_at",
-        postgresql_where=text(f"started_at IS NULL AND {_TO_EXPIRE}"),
-        sqlite_where=text(f"started_at IS NULL AND {_TO_EXPIRE}"),
-    ),
-    Index(
-        "jobs_finished",
-        "name",
-        "finished_at",
-        postgresql_where=text("state IN ('succeeded', 'cancelled')"),
-        sqlite_where=text("state IN ('succeeded', 'cancelled')"),
-    ),
-    Index(
-        "jobs_dead",
-        "name",
-        "finished_at",
-        postgresql_where=text("state = 'dead'"),
-        sqlite_where=text("state = 'dead'"),
-    ),
+    _partial("jobs_suspects", "queue", "exclusive", "crashes", "id", where="quarantine", sqlite="quarantine = 1"),
+    _partial("jobs_expiring", "expires_at", where=f"started_at IS NULL AND {_TO_EXPIRE}"),
+    _partial("jobs_finished", "name", "finished_at", where="state IN ('succeeded', 'cancelled')"),
+    _partial("jobs_dead", "name", "finished_at", where="state = 'dead'"),
     # For lists: each filter beside the state, newest first (celadon/ledger/listing.py).
     Index("jobs_by_state", "state", "created_at"),
     Index("jobs_by_name", "name", "state", "created_at"),
     Index("jobs_by_queue", "queue", "state", "created_at"),
-    Index(
-        "jobs_by_tenant",
-        "tenant",
-        "state",
-        "created_at",
-        postgresql_where=text("tenant IS NOT NULL"),
-        sqlite_where=text("tenant IS NOT NULL"),
-    ),
-    Index(
-        "jobs_by_error",
-        "error_fingerprint",
-        "state",
-        "created_at",
-        postgresql_where=text("error_fingerprint IS NOT NULL"),
-        sqlite_where=text("error_fingerprint IS NOT NULL"),
-    ),
+    _partial("jobs_by_tenant", "tenant", "state", "created_at", where="tenant IS NOT NULL"),
+    _partial("jobs_by_error", "error_fingerprint", "state", "created_at", where="error_fingerprint IS NOT NULL"),
     UniqueConstraint("schedule", "due", name="jobs_once_per_due_time"),
     # Reaping, renewing and claiming rewrite rows all the time: leave room on the page for them.
     postgresql_with={"fillfactor": "70"},

@@ -7,13 +7,24 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import select
 
-from celadon.errors import CancelRequested, InvalidOption, NotAllowed, UnknownJobId
+from celadon.errors import CancelRequested, InvalidOption, LedgerUnavailable, NotAllowed, UnknownJobId
 from celadon.ledger import claims, looking, marks, moving, recovery, switches
 from celadon.ledger.db import begin, reading
 from celadon.ledger.operating import cancel, replay, reschedule, run_now
-from celadon.ledger.tables import audit
+from celadon.ledger.tables import audit, jobs
 from celadon.states import FINAL, Outcome, State
-from tests.contract.given import FAILURE, LEASE_S, WORKER, a_claim, a_job, a_job_that_is, count, race, row
+from tests.contract.given import (
+    FAILURE,
+    LEASE_S,
+    ON_POSTGRESQL,
+    WORKER,
+    a_claim,
+    a_job,
+    a_job_that_is,
+    count,
+    race,
+    row,
+)
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -35,6 +46,18 @@ def test_a_job_that_does_not_run_is_cancelled_at_once_a_running_one_is_asked_a_f
         assert (kept.state, kept.error_kind, kept.error_message) == (State.CANCELLED, "cancelled", "by ada")
         assert kept.send_due is None
         assert claims.claim(job_id, worker=WORKER, engine="worker", lease_s=LEASE_S) is None
+
+
+@ON_POSTGRESQL
+def test_a_command_does_not_wait_long_for_a_job_that_somebody_holds():
+    job_id = a_job()
+
+    with begin() as frozen:
+        frozen.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
+        with pytest.raises(LedgerUnavailable, match="Somebody else holds the job"):
+            cancel(job_id, patience_s=0.1)
+
+    assert cancel(job_id, patience_s=0.1) == State.CANCELLED
 
 
 @pytest.mark.parametrize("boundary", ["step", "sleep"])

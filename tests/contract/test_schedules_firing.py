@@ -424,6 +424,21 @@ def test_under_replace_a_job_that_has_not_begun_is_cancelled_and_the_next_fired_
     assert row(job_id).error_message == "by schedule report"
 
 
+@ON_POSTGRESQL
+def test_a_job_whose_row_somebody_holds_is_replaced_later_and_keeps_no_scheduler_waiting():
+    job_id = previous(State.QUEUED, "replace")
+    missed(2)
+
+    with begin() as frozen:
+        frozen.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
+        with capture_logs() as told:
+            assert firing.fire_due().fired == 0
+        assert [one["job_id"] for one in told if one["event"] == "schedule.not_replaced_yet"] == [job_id]
+
+    firing.fire_due()
+    assert row(job_id).state == State.CANCELLED
+
+
 def test_under_replace_a_running_job_is_asked_once_and_the_next_fired_when_it_has_ended():
     add(overlap="replace", missed="skip")
     claim = a_claim()

@@ -21,7 +21,7 @@ from celadon.errors import (
     UnknownQueue,
     UnknownSchedule,
 )
-from celadon.ledger import claims, moving, schedule_changes
+from celadon.ledger import bounded, claims, moving
 from celadon.ledger import schedules as rows
 from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.schedules import Entry
@@ -130,6 +130,7 @@ REFUSED: list[tuple[dict[str, Any], type[CeladonError], str]] = [
     ({"missed": "all", "overlap": "replace"}, InvalidOption, "take missed='latest'"),
     ({"jitter_s": -1}, InvalidOption, "jitter_s=-1"),
     ({"name": ""}, InvalidOption, "name=''"),
+    ({"name": "w/pause"}, InvalidOption, "name='w/pause': a name can't end with"),
 ]
 
 
@@ -458,7 +459,7 @@ def test_an_interval_that_comes_no_more_within_all_time_is_refused_in_words():
 @ON_POSTGRESQL
 def test_an_operator_neither_waits_long_for_a_schedule_nor_holds_one_for_long(monkeypatch):
     add()
-    monkeypatch.setattr(schedule_changes, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(bounded, "PATIENCE_S", 0.1)
 
     with begin() as other:
         other.execute(select(table).with_for_update())
@@ -467,8 +468,8 @@ def test_an_operator_neither_waits_long_for_a_schedule_nor_holds_one_for_long(mo
                 act("report")
 
     # And of one that is frozen, whatever it was doing, the lock is taken.
-    monkeypatch.setattr(schedule_changes, "STANDS_STILL_S", 0.2)
-    with pytest.raises(LedgerUnavailable), schedule_changes._begin() as frozen:
+    monkeypatch.setattr(bounded, "STANDS_STILL_S", 0.2)
+    with pytest.raises(LedgerUnavailable), bounded.command("the schedule") as frozen:
         frozen.execute(select(table).with_for_update())
         assert eventually("it can be paused", lambda: _paused("report"), within=10)
         frozen.execute(select(1))

@@ -12,11 +12,11 @@ from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, ValidationError
 
 from celadon.limits import Kind as KindOfGate
+from celadon.plans import ACTIONS
 from celadon.registry import storable
 
 MAX_ID = 64  # Characters; the column's width.
 KINDS = get_args(KindOfGate)
-ACTIONS = ("pause", "resume", "run-now", "preview")  # What follows a schedule's name.
 
 
 class JobId(BaseConverter):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from celadon.ledger.limits import Gate
 from celadon.limits import LONGEST_WINDOW_S, MOST, MOST_RULES, Each
 from celadon.plans import MOST_MISSED
 from celadon.schedules import MOST_PREVIEWED, Missed, Overlap, ScheduleView
 from celadon.times import LONGEST_S
-from web.api.addressed import ACTIONS
 from web.api.models import Name, Query, Seconds, Strict, When, whole
 
 Count = Annotated[int, Field(ge=1, le=MOST), BeforeValidator(whole)]
@@ -21,14 +20,6 @@ Length = Annotated[float, Field(gt=0, le=LONGEST_S)]
 Reason = Name  # As `celadon.reasons` keeps it.
 Missable = Annotated[int, Field(ge=1, le=MOST_MISSED), BeforeValidator(whole)]
 
-
-def _addressable(name: str) -> str:
-    if name.endswith(tuple(f"/{action}" for action in ACTIONS)):
-        raise ValueError(f"what addresses end with can't end a name: {', '.join(f'/{action}' for action in ACTIONS)}")
-    return name
-
-
-ScheduleName = Annotated[Name, AfterValidator(_addressable)]
 
 _KINDS_OF_RULE = ("crontab", "every_s", "at")
 _MAY_MISS = ("queue", "starts_at", "ends_at")
@@ -74,7 +65,7 @@ class NewSchedule(_Schedule):
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [_there(kind) for kind in _KINDS_OF_RULE]})
 
-    name: ScheduleName = Field(description="The schedule's own; no other may have it.")
+    name: Name = Field(description="The schedule's own; no other may have it.")
     job: Name = Field(description="Of a declared job.")
 
 

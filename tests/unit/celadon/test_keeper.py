@@ -102,6 +102,8 @@ def test_neither_renewal_nor_time_outs_wait_for_the_other_to_be_well():
     eventually("the lease is renewed", lambda: lease(fine) > 20)
     first = lease(fine)
     eventually("and again", lambda: lease(fine) > first)
+    assert fine in keeper.running()
+    assert not late.timed_out
     for run in (late, fine):
         keeper.remove(run)
 
@@ -147,6 +149,8 @@ def test_a_run_out_of_time_is_ended_even_if_the_ledger_was_away_at_that_moment()
 
     # Else its lease would be renewed for ever, and the job would seem to run for ever.
     eventually("it is asked to end again", lambda: len(asked) == 2, within=3)
+    eventually("and is seen to have ended", lambda: run.timed_out)
+    assert asked == [run, run]
     keeper.remove(run)
 
 

@@ -21,7 +21,11 @@ def _afterwards() -> Iterator[None]:
 
 
 def test_a_slot_goes_on_at_once_unless_it_is_asked_to_stand_aside():
-    aside.stand()
+    slot = Thread(target=aside.stand, daemon=True)
+    slot.start()
+    slot.join(5)
+
+    assert not slot.is_alive()
 
 
 @pytest.mark.parametrize("because", ["it is asked no longer", "the worker stops", "it has been long enough"])

@@ -140,7 +140,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"missed_max": 0}, "missed_max", "greater than or equal to 1"),
     ({"jitter_s": -1}, "jitter_s", "greater than or equal to 0"),
     ({"name": "x" * 201}, "name", "at most 200"),
-    ({"name": "x/pause"}, "name", "what addresses end with can't end a name: /pause, /resume, /run-now, /preview"),
+    ({"name": "x/pause"}, "name", "a name can't end with what is done to schedules over HTTP: /pause, /resume"),
     ({"cron": "0 2 * * *"}, "cron", "not permitted"),
 ]
 
