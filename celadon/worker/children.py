@@ -80,18 +80,21 @@ class Children:
         use_reserve()
         while True:
             try:
-                ready, _, _ = select.select([self._read], [], [], 0.2)
-                if ready:
+                self._is_told(within=0.2)
+                dead = [(pid, end.killed) for pid in self._pids if (end := ended(pid)) is not None]
+                while self._is_told(within=0):  # The last words of the dead, at least, before they are buried.
                     self._take(os.read(self._read, 65536))
-                for pid in list(self._pids):
-                    if (end := ended(pid)) is not None:
-                        self._bury(pid, killed=end.killed)
+                for pid, killed in dead:
+                    self._bury(pid, killed=killed)
             except LedgerUnavailable as error:
                 log.warning("children.ledger_away", error=str(error))
                 time.sleep(1)
             except Exception:
                 log.exception("children.failed")
                 time.sleep(1)
+
+    def _is_told(self, *, within: float) -> bool:
+        return bool(select.select([self._read], [], [], within)[0])
 
     def _take(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -115,10 +118,11 @@ class Children:
 
     def _bury(self, pid: int, *, killed: bool) -> None:
         """Put back what a dead child held, then forget it."""
-        release_dead(post().of(pid), in_company=killed and (pid in self._in_company or solos.lately()))
-        for run in self.keeper.running():
-            if run.pid == pid:
-                self.keeper.remove(run)
+        its = [run for run in self.keeper.running() if run.pid == pid]
+        others = pid in self._in_company or solos.lately(but=[run.claim.job_id for run in its])
+        release_dead(post().of(pid), in_company=killed and others)
+        for run in its:
+            self.keeper.remove(run)
         if not holds(post().of(pid)):  # A row that was locked just then is looked at again.
             self._pids.discard(pid)
 

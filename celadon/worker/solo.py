@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import IO
 
@@ -56,16 +56,22 @@ class Solos:
         self._failures = 0  # In a row, of processes that could not begin their job.
         self._quiet_until = 0.0
         self._asked_since: float | None = None  # For the slots to stand aside, for an exclusive job that waits.
-        self._ended_at = -AT_ONCE_S
+        self._ended_at: dict[str, float] = {}
         self.busy: Callable[[], int] = lambda: 0  # Jobs that run in the worker's slots.
         self.elsewhere: Callable[[], object] | None = None  # In a child: tells the worker that there are suspects.
 
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def lately(self) -> bool:
-        """Whether any runs, or has run until a moment ago: of several that were killed one is heard of first."""
-        return bool(self._under_way) or time.monotonic() - self._ended_at < AT_ONCE_S
+    def lately(self, *, but: Collection[str] = ()) -> bool:
+        """Whether any runs, or has run until a moment ago: of several that were killed one is heard of first.
+
+        but: jobs that do not count. A process that was begun for a job that a child had meanwhile is no company to it.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._ended_at = {job_id: at for job_id, at in self._ended_at.items() if now - at < AT_ONCE_S}
+            return bool({*self._under_way, *self._ended_at}.difference(but))
 
     def run(self, job_id: str) -> bool:
         """Begin a job that nobody suspects alone.
@@ -203,7 +209,7 @@ class Solos:
         held = code != 0 and self._died(job_id, pid, code, solo)
         with self._lock:
             self._under_way.pop(job_id, None)
-            now = self._ended_at = time.monotonic()
+            now = self._ended_at[job_id] = time.monotonic()
             if code == 0:
                 self._not_before[job_id] = now + RETRY_S
                 self._failures = 0
