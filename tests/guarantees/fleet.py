@@ -7,6 +7,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -97,6 +98,20 @@ class Fleet(Deployment):
         """Submit a job to the queue that has the name of its lane; returns its id."""
         receipt = self.call.submit(job, name, payload=payload, queue=queue)
         return str(receipt["job_id"])
+
+    def until_beat_judges(self) -> None:
+        """Wait for the end of the first lease of Beat's own, during which it puts nothing back and blames nobody."""
+        log = self.folder / "beat.log"
+
+        def judges() -> bool:
+            for line in log.read_text().splitlines() if log.exists() else ():
+                if '"reaper.waits"' in line:
+                    told = json.loads(line)
+                    since = datetime.now(UTC) - datetime.fromisoformat(told["timestamp"])
+                    return since.total_seconds() > told["seconds"]
+            return False
+
+        eventually("Beat judges leases", judges, within=60)
 
     def open(self, gate: str) -> None:
         (self.folder / gate).touch()
