@@ -7,7 +7,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -108,7 +108,7 @@ class Fleet(Deployment):
                 if '"reaper.waits"' in line:
                     told = json.loads(line)
                     since = datetime.now(UTC) - datetime.fromisoformat(told["timestamp"])
-                    return since.total_seconds() > told["seconds"]
+                    return since > timedelta(seconds=told["seconds"])
             return False
 
         eventually("Beat judges leases", judges, within=60)
