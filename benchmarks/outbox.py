@@ -25,9 +25,9 @@ class Outbox:
     """A table in the database at `url`, reached with our driver, pool and durability settings."""
 
     def __init__(self, url: str) -> None:
-        from celadon.ledger import db
+        from celadon.ledger import engines
 
-        self.engine: Engine = db.make_engine(url)
+        self.engine: Engine = engines.make_engine(url)
         _outbox.create(self.engine)
 
     def put(self, payload: Mapping[str, object]) -> None:

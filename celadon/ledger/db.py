@@ -14,17 +14,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Engine, create_engine, event, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Connection, DateTime, Engine, event, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from celadon.errors import CeladonError, LedgerUnavailable
-from celadon.ledger import forks
+from celadon.errors import LedgerUnavailable
+from celadon.ledger.engines import make_engine
 from celadon.settings import settings
 
 
@@ -141,60 +140,6 @@ def reset() -> None:
         _engine = _reserve = None
 
 
-def make_engine(url: str) -> Engine:
-    """An engine for `url` with the durability this ledger needs. Raises CeladonError for another database."""
-    try:
-        parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise CeladonError(
-            f"LEDGER_URL is no database URL ({error}); write sqlite:///celadon.db or postgresql://…"
-        ) from error
-    limits = settings()
-    options: dict[str, Any] = {
-        "pool_size": limits.ledger_pool,
-        "max_overflow": limits.ledger_pool,
-        # An error's text goes into logs, mails and to Sentry: payloads may not go with it.
-        "hide_parameters": True,
-    }
-    if parsed.get_backend_name() == "sqlite":
-        if sqlite3.sqlite_version_info < (3, 35):
-            raise CeladonError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed (RETURNING)")
-        if parsed.database in (None, "", ":memory:"):
-            raise CeladonError(f"LEDGER_URL={url} is not durable and not shared; name a file: sqlite:///celadon.db")
-        made = create_engine(parsed, **options, pool_timeout=30, connect_args={"timeout": 10})
-        event.listen(made, "connect", _sqlite_connect)
-        event.listen(made, "begin", _sqlite_begin)
-        forks.guard(made)
-        return made
-    if parsed.get_backend_name() == "postgresql":
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        try:
-            parsed.get_dialect().import_dbapi()
-        except ModuleNotFoundError as error:
-            raise CeladonError(
-                f"LEDGER_URL names PostgreSQL, but its driver is missing ({error}); pip install 'celadon[postgresql]'"
-            ) from error
-        made = create_engine(
-            parsed,
-            **options,
-            pool_timeout=5,
-            pool_use_lifo=True,
-            connect_args={
-                "connect_timeout": 2,
-                "application_name": "celadon",
-                # A peer that vanished without a word is noticed in seconds, not in the two hours of TCP's default.
-                "keepalives_idle": 5,
-                "keepalives_interval": 2,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 10_000,
-            },
-        )
-        return made
-    raise CeladonError(f"LEDGER_URL names {parsed.get_backend_name()!r}; the ledger runs on sqlite or postgresql")
-
-
 def end_idle_transactions(after_s: float) -> None:
     """Let PostgreSQL end a transaction of this process that has said nothing for so long, and free what it locked.
 
@@ -207,25 +152,6 @@ def end_idle_transactions(after_s: float) -> None:
 
     if engine().dialect.name == "postgresql":
         event.listen(engine(), "connect", set_it)
-
-
-def _sqlite_connect(dbapi_connection: Any, record: Any) -> None:
-    # The driver must not begin transactions on its own; `_sqlite_begin` does.
-    dbapi_connection.isolation_level = None
-    cursor = dbapi_connection.cursor()
-    try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        forks.let_go(record)
-        raise
-    cursor.close()
-
-
-def _sqlite_begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later would fail instead of waiting, so writers lock at once.
-    kind = "" if connection.get_execution_options().get("read_only") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {kind}")
 
 
 @contextmanager

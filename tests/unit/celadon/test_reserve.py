@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from celadon.errors import LedgerUnavailable
 from celadon.keeper import Keeper, Running
-from celadon.ledger import db
+from celadon.ledger import db, engines
 from celadon.ledger.tables import jobs
 from tests.contract.given import a_claim, race, row
 from tests.contract.pointed import pointed
@@ -68,7 +68,7 @@ def test_a_lease_is_renewed_while_the_jobs_use_every_connection():
 
 def renewed(run: Running) -> bool:
     """Asked over a connection that is neither the jobs' nor the keeper's."""
-    engine = db.make_engine(str(db.engine().url.render_as_string(hide_password=False)))
+    engine = engines.make_engine(str(db.engine().url.render_as_string(hide_password=False)))
     try:
         with engine.connect() as connection:
             lease_until = connection.execute(
