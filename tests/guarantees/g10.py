@@ -22,13 +22,13 @@ from subprocess import Popen
 from typing import Any
 
 from sqlalchemy import Engine, Select, select
-from sqlalchemy.exc import OperationalError
 
 from benchmarks.figures import Figures
 from celadon import due
 from celadon.ledger.db import at
 from celadon.ledger.tables import schedules, workers
 from tests.eventually import eventually
+from tests.freezing import freeze
 from tests.guarantees.deployment import Deployment, deployment
 from tests.guarantees.g10_checker import Run, check, fired_again, made
 from tests.servers.process import kill_group
@@ -173,12 +173,7 @@ class Beats:
     @contextmanager
     def _one_stopped(self) -> Iterator[None]:
         process = self._running["stopped"]
-        process.send_signal(signal.SIGSTOP)
-        # Who is stopped with SQLite's one write lock in hand stops the ledger itself, for everybody.
-        while not takes_writes(self._here.engine):
-            process.send_signal(signal.SIGCONT)
-            time.sleep(self._chance.uniform(0.01, 0.1))
-            process.send_signal(signal.SIGSTOP)
+        freeze(process.pid, self._here.engine)
         self.stops += 1
         yield
         process.send_signal(signal.SIGCONT)
@@ -211,16 +206,3 @@ def some(engine: Engine, query: Select[Any]) -> bool:
 def nothing_is_due(engine: Engine, moment: datetime) -> bool:
     pending = select(schedules.c.name).where(schedules.c.removed.is_(False), schedules.c.next_due <= moment)
     return not some(engine, pending)
-
-
-def takes_writes(engine: Engine) -> bool:
-    if engine.dialect.name != "sqlite":
-        return True
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout=500")
-        try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.exec_driver_sql("ROLLBACK")
-        except OperationalError:
-            return False
-    return True

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from tests.eventually import eventually
+from tests.freezing import freeze
 from tests.live.platform import LEASE_S, Warm
 
 
@@ -27,7 +28,7 @@ def test_a_worker_stopped_beyond_its_lease_commits_nothing_when_it_goes_on(eithe
     receipt = either.call.submit("live.stepped", name)
     either.reached(name)
     worker = either.lanes["default"]
-    worker.kill("SIGSTOP")
+    freeze(worker.container.pid, either.engine)
     # Another worker takes the job over while the first stands still in the middle of it.
     other = either.started("default")
     second = either.reached(name, times=2, within=LEASE_S + 10)[1]
@@ -72,9 +73,10 @@ def test_an_orphaned_child_of_a_killed_worker_commits_nothing(either: Warm, name
 
 def test_poison_work_on_a_prefork_lane_dies_at_its_crash_limit_and_harms_nobody(either: Warm, name: str) -> None:
     receipt = either.call.submit("live.sync.poison", name)
-    row = either.until(receipt["job_id"], "dead")
-    assert either.attempts(receipt["job_id"]) == ["crashed"] * 3
-    assert row["error_kind"] == "CrashLimit"
+    row = either.until(receipt["job_id"], "dead", within=30)
+    assert (row["error_kind"], row["crashes"]) == ("CrashLimit", 3)
+    # Perhaps once beside a job that ran alone until a moment before, and three times by itself.
+    assert either.attempts(receipt["job_id"]) in (["crashed"] * 3, ["crashed"] * 4)
     either.gates.open(f"{name}-after")
     after = either.call.submit("live.sync.stepped", f"{name}-after")
     either.until(after["job_id"], "succeeded")
