@@ -32,6 +32,7 @@ log = logs.get("celadon.worker.solo")
 RETRY_S = 5.0
 QUIET_S = 0.5  # Where a process could not even begin its job; twice as long each time that the next can not either.
 RETRY_MAX_S = 60.0
+MOST = 50  # At a time: each is a process, which takes some 30 MB, and a slot may be no more than a thread.
 AT_ONCE_S = 2.0  # So far apart may be heard of deaths that came of one cause.
 
 
@@ -121,7 +122,7 @@ class Solos:
         with self._lock:
             self._not_before = {job_id: until for job_id, until in self._not_before.items() if until > now}
             known = {*self._under_way, *self._not_before}
-        found = recovery.suspects(lane.queues, registry.known(), lane.concurrency + len(known))
+        found = recovery.suspects(lane.queues, registry.known(), min(lane.concurrency, MOST) + len(known))
         new = [one for one in found if one.job_id not in known]
         for one in new:
             if not one.exclusive or self._has_the_worker_to_itself(now):
@@ -152,7 +153,7 @@ class Solos:
                 return False
             # Slots that a backlog keeps busy must not keep suspects from their turn.
             beside = len(others) + (0 if suspect else self.busy())
-            full = not exclusive and beside >= posts.post().lane.concurrency
+            full = not exclusive and (beside >= posts.post().lane.concurrency or len(others) >= MOST)
             if full or job_id in self._under_way:
                 return False
             stdin = self._launched().stdin

@@ -316,6 +316,19 @@ def test_a_job_is_begun_once_and_no_more_of_them_than_the_lane_has_slots(solos, 
     assert over(solos, third).state == State.SUCCEEDED
 
 
+def test_processes_are_fewer_than_slots_where_those_are_many(solos, tmp_path, monkeypatch):
+    monkeypatch.setattr(solo, "MOST", 1)
+    first, second = begun(solos, "hang", tmp_path), quarantined("tell", tmp_path)
+
+    solos.look()
+    assert not solos.run(second)
+    assert len(solos) == 1
+
+    (tmp_path / "go on").touch()
+    over(solos, first)
+    eventually("the next begins when one has ended", lambda: row(second).state == State.SUCCEEDED, within=START_S)
+
+
 def test_a_stopping_worker_begins_none(solos, tmp_path):
     job_id = quarantined("tell", tmp_path)
     drain.begin()
