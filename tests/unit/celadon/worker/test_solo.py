@@ -326,7 +326,7 @@ def test_processes_are_fewer_than_slots_where_those_are_many(solos, tmp_path, mo
 
     (tmp_path / "go on").touch()
     over(solos, first)
-    eventually("the next begins when one has ended", lambda: row(second).state == State.SUCCEEDED, within=START_S)
+    eventually("the next has its turn", partial(succeeds_by_looking, solos, second), within=START_S)
 
 
 def test_a_stopping_worker_begins_none(solos, tmp_path):
