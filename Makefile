@@ -3,11 +3,10 @@ SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
 CODE := $(wildcard celeryconfig.py flowerconfig.py celadon services tasks web deploy docs examples benchmarks tests)
-# Tests keep to databases and servers of their own, so two processes share them: those of parts, then those of whole
-# deployments, which mostly wait. The proofs of the guarantees tell times, and run one after the other.
+# Tests of parts keep to databases and servers of their own, so two processes share them. Tests of whole deployments
+# watch the clock and run one after the other.
 PARTS := $(wildcard tests/unit tests/contract tests/chart)
-WHOLES := $(wildcard tests/live tests/browser tests/fence)
-PROOFS := $(wildcard tests/guarantees)
+WHOLES := $(wildcard tests/live tests/browser tests/guarantees tests/fence)
 SEED ?= 1
 RUNS ?= 10
 IMAGE ?= celadon:local
@@ -38,8 +37,7 @@ test: .venv/.ready-test ## all that CI runs: servers, check, and every test
 	@$(MAKE) --no-print-directory lint
 	@trap 'exit 130' INT; failed=0; \
 	$(PY) -m pytest --numprocesses 2 --dist loadscope $(PARTS) || failed=1; \
-	$(PY) -m pytest --numprocesses 2 --dist loadfile $(WHOLES) || failed=1; \
-	$(PY) -m pytest $(PROOFS) || failed=1; \
+	$(PY) -m pytest $(WHOLES) || failed=1; \
 	exit $$failed
 
 check: lint ## the quick part of test: lint, types, import table, docs
