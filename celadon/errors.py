@@ -107,6 +107,28 @@ class StepNameUsedTwice(Permanent):
     """A step's name was used twice in one run; a name is the step's identity, so give each its own."""
 
 
+class InvalidTable(CeladonError):
+    """The registration file of the delegated queues can't be used."""
+
+    problems: Sequence[str] = ()  # Each `file:line: what is wrong; the cure`.
+
+
+class Unresolved(CeladonError):
+    """A service has no address now: its name is not known, or the resolver does not answer."""
+
+    service: str
+
+
+class TargetNotAllowed(CeladonError):
+    """An address that nothing may be delivered to."""
+
+    host: str
+
+
+class UnusableKeys(CeladonError):
+    """Signing keys can't be read, or are none."""
+
+
 class Departure(BaseException):
     """A run that has to end now for a reason that is not the job's fault.
 
