@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 
 class CeladonError(Exception):
@@ -94,6 +95,15 @@ class Permanent(CeladonError):
     """Raised by a job to say that trying again can't help: the job is dead at once."""
 
 
+class RetryIn(CeladonError):
+    """Raised by a job: this try has failed, and the next one comes after a pause that the job chooses."""
+
+    def __init__(self, seconds: timedelta | float, message: str | None = None) -> None:
+        """seconds: the pause, instead of the declared backoff; out of attempts, the job is dead all the same."""
+        super().__init__(message)
+        self.seconds = _pause_s(seconds)
+
+
 class StepsFailed(CeladonError):
     """Some independent steps failed; the others are done."""
 
@@ -116,7 +126,8 @@ class InvalidTable(CeladonError):
 class Unresolved(CeladonError):
     """A service has no address now: its name is not known, or the resolver does not answer."""
 
-    service: str
+    service: str | None = None
+    host: str | None = None
 
 
 class TargetNotAllowed(CeladonError):
@@ -148,6 +159,15 @@ class TooLate(Departure):
     """The run came to its beginning later than its limit's window allows: the job goes back, to wait for its turn."""
 
 
+class Postponed(Departure):
+    """Raised by a job: it can't go on now for no fault of its own. It runs again later, and no try is burnt."""
+
+    def __init__(self, seconds: timedelta | float, reason: str) -> None:
+        """seconds: when it runs again, from now on. reason: kept in the job's timeline."""
+        super().__init__(reason)
+        self.seconds = _pause_s(seconds)
+
+
 class CancelRequested(Departure):
     """An operator asked for this running job to be cancelled."""
 
@@ -158,3 +178,10 @@ class Asleep(Departure):
     def __init__(self, wake_at: object) -> None:
         self.wake_at = wake_at
         super().__init__(f"asleep until {wake_at}")
+
+
+def _pause_s(length: timedelta | float) -> float:
+    """A pause in seconds. Raises InvalidOption."""
+    from celadon.times import seconds
+
+    return seconds("seconds", length) or 0.0

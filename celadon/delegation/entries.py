@@ -40,7 +40,8 @@ class Entry:
     service: the name that a resolver turns into an address. path: of POST; the state of a job is asked for at
     `{path}/{jobId}`. concurrency: deliveries at a time, over the whole fleet. timeout_s: for the whole answer,
     connecting included; connect_s, first_byte_s: parts of it. attempts: tries in all. backoff_s: the pause after the
-    first failure. networks: addresses that are allowed beside public ones.
+    first failure. networks: addresses that are allowed beside public ones; ports: ports that are, beside 80, 443 and
+    those from 1024.
     """
 
     queue: str
@@ -57,6 +58,7 @@ class Entry:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keys: KeySource | None = None  # None: deliveries are not signed.
     networks: frozenset[Network] = frozenset()
+    ports: frozenset[int] = frozenset()
     max_answer_bytes: int = MAX_ANSWER_BYTES
 
 

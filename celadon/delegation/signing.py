@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -12,4 +14,13 @@ def headers(message_id: str, body: bytes, keys: Sequence[bytes], at: datetime) -
     body: exactly what is sent; of a GET, nothing. keys: each signs, so that a receiver may know either. at: now, an
     aware time; a receiver refuses what is minutes old, so sign every request anew.
     """
-    raise NotImplementedError
+    if not keys:
+        return {}
+    timestamp = str(int(at.timestamp()))
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signatures = (b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys)
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
