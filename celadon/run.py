@@ -21,6 +21,8 @@ from celadon.errors import (
     LedgerUnavailable,
     LostClaim,
     Permanent,
+    Postponed,
+    RetryIn,
     StepsFailed,
     TooLate,
 )
@@ -167,6 +169,9 @@ def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
     except TooLate as late:
         reason = str(late)
         return Ending(lambda: claims.give_back_late(claim, reason), reason)
+    except Postponed as postponed:
+        again_in_s, why = postponed.seconds, str(postponed)
+        return Ending(lambda: claims.postpone(claim, again_in_s, why), why)
     except Departure as departure:
         return Ending(lambda: claims.give_back(claim), str(departure))
     except LedgerUnavailable as away:
@@ -213,6 +218,8 @@ def _retry_in_s(claim: Claim, definition: Definition, error: BaseException) -> f
         return None
     if claim.attempt + 1 >= claim.max_attempts:
         return None
+    if isinstance(error, RetryIn):
+        return error.seconds
     return backoff.delay_s(claim.attempt + 1, definition.backoff, definition.backoff_cap)
 
 

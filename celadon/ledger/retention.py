@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import and_, delete, func, or_, select, tuple_
 
 from celadon.ledger.db import at, begin, by, reading
-from celadon.ledger.tables import alerts, attempts, audit, jobs, keys, steps
+from celadon.ledger.tables import alerts, attempts, audit, deliveries, jobs, keys, steps
 from celadon.states import State
 
 BATCH = 500  # Rows removed per transaction, so that no other write waits long.
@@ -71,7 +71,8 @@ def _remove(ids: list[str]) -> int:
             .scalars()
             .all()
         )
-        connection.execute(delete(attempts).where(attempts.c.job_id.in_(gone)))
+        for of_a_job in (attempts, deliveries):
+            connection.execute(delete(of_a_job).where(of_a_job.c.job_id.in_(gone)))
         connection.execute(delete(steps).where(steps.c.scope.in_(gone)))
         connection.execute(delete(alerts).where(alerts.c.job_id.in_(gone), alerts.c.sent_at.is_not(None)))
         connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))

@@ -282,3 +282,36 @@ api_keys = Table(
     Column("last_used_at", Instant),  # Written at most once a minute.
     Column("revoked_at", Instant),
 )
+
+# Endpoints of delegated queues that can't be connected to; one that can has no row.
+circuits = Table(
+    "circuits",
+    metadata,
+    Column("service", NAME, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0"),  # To connect, in a row.
+    Column("failed_at", Instant, nullable=False),
+    Column("openings", Integer, nullable=False, server_default="0"),  # In a row; 0: it is closed.
+    Column("open_until", Instant),  # From then on one delivery may try; it is moved on for who does.
+    Column("reason", Text, nullable=False),
+)
+
+# The last request and answer of a delivery that did not succeed, one for each job; what is secret is masked.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("job_id", ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, nullable=False),  # Of the run that sent it.
+    Column("at", Instant, nullable=False),
+    Column("verdict", Text, nullable=False),  # What became of it, in words.
+    Column("seconds", Float, nullable=False),  # From the request to its answer, or to giving up.
+    Column("request", JSON, nullable=False),  # method, url, headers, body
+    Column("answer", JSON),  # status, headers, body; NULL: there was none.
+)
+
+# Where the result of a job is to be sent when it has ended.
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("job_id", ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, nullable=False),
+)
