@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from celadon.queues import lane as lane_now
 from celeryconfig import lanes
 from deploy.environment import Secrets
 from deploy.redis import redis_server
@@ -69,7 +70,8 @@ class Stack:
         restart: start a program again when it ends by itself (`make up`); no: the caller does (`make demo`).
         settings: more settings for all processes.
         lane_settings: more settings for the workers of one lane.
-        copies: how many workers a lane has, where it is not one.
+        copies: how many workers a lane has, where it is not one. A lane that has no queues has none: `delegated`, where
+            no registration file names any.
     """
 
     folder: Path
@@ -140,7 +142,7 @@ class Stack:
         return {
             f"worker-{lane}" + (f"-{number}" if number > 1 else ""): lane
             for lane in lanes
-            for number in range(1, self.copies.get(lane, 1) + 1)
+            for number in range(1, self.copies.get(lane, 1 if lane_now(lane).queues else 0) + 1)
         }
 
     def _servers(self) -> list[Program]:

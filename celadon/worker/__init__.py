@@ -9,7 +9,7 @@ from typing import Any
 import billiard.pool
 
 from celadon import heartbeat, logs, queues, sentry
-from celadon.app import app, load, patient
+from celadon.app import app, know, load, patient
 from celadon.metrics import serving
 from celadon.settings import settings
 
@@ -49,7 +49,7 @@ def run(lane_name: str, **instead: str | int | None) -> int:
         hostname=f"{lane.name}@{post.post().boot.replace(':', '-')}",
         pool=lane.pool,
         concurrency=lane.concurrency,
-        queues=list(lane.queues),
+        queues=[know(queue) for queue in lane.queues],
         prefetch_multiplier=lane.prefetch,
         without_gossip=True,
         without_mingle=True,
@@ -57,6 +57,9 @@ def run(lane_name: str, **instead: str | int | None) -> int:
         loglevel=settings().log_level,
         quiet=True,
     )
+    if not lane.queues:
+        # Celery takes "none" for "all"; this lane waits for a registration file that names some.
+        app.amqp.queues.deselect(list(app.amqp.queues))
     worker.start()
     if ending.wanted_anew():
         ending.begin_anew()

@@ -22,6 +22,7 @@ SECRETS_OF = {
     "worker-default": WORKS,
     "worker-data-sync": WORKS,
     "worker-scheduled": WORKS,
+    "worker-delegated": WORKS,
     "beat": WORKS,
     "flower": {"BROKER_URL", "FLOWER_BASIC_AUTH", "FLOWER_COOKIE_SECRET"},
     "migrate": {"LEDGER_URL"},
