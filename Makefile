@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
-CODE := $(wildcard celeryconfig.py flowerconfig.py celadon services tasks web deploy docs examples benchmarks tests)
+CODE := $(wildcard celeryconfig.py flowerconfig.py celadon celadon_feature services tasks web deploy docs examples benchmarks tests)
 # Tests of parts keep to databases and servers of their own, so two processes share them. Tests of whole deployments
 # watch the clock and run one after the other.
 PARTS := $(wildcard tests/unit tests/contract tests/chart)
@@ -77,9 +77,10 @@ chart: .venv/.ready ## lint the chart and pack it into dist/
 	@.venv/bin/helm lint --strict --quiet helm/celadon --values tests/chart/values.yaml
 	@.venv/bin/helm package helm/celadon --destination dist
 
-wheel: .venv/.ready ## build the wheel `celadon` into dist/
-	@rm -rf build  # What an earlier build left there would get into this wheel.
-	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist
+wheel: .venv/.ready ## build the wheels `celadon` and `celadon-feature` into dist/
+	@rm -rf build celadon_feature/build  # What an earlier build left there would get into these wheels.
+	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
+		. ./celadon_feature && ls dist
 
 reference: .venv/.ready ## write the generated pages of docs/ anew
 	@$(PY) -m docs.reference.generate_settings
@@ -93,7 +94,7 @@ pins: ## pin requirements*.txt anew from requirements*.in (needs uv)
 	done
 
 clean: ## remove what running and testing made, not .venv
-	@rm -rf run build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf run build dist *.egg-info celadon_feature/build celadon_feature/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # The stamps make a second run instant.

@@ -104,11 +104,13 @@ class Work:
     def _failed(self, error: Exception) -> tuple[bool, str]:
         """The traceback is for this service's log; outside goes what kind of error it was, and its message."""
         delivery = self.delivery
-        log.error("job %s of queue %s failed", delivery.job_id, delivery.queue, exc_info=error)
         message = f"{type(error).__name__}: {error}".removesuffix(": ")[:_ERROR_CHARACTERS]
         told: dict[str, Any] = {"success": False, "error": message}
         if isinstance(error, (Permanent, *self.registered.permanent)):
+            log.warning("job %s of queue %s is refused for good: %s", delivery.job_id, delivery.queue, message)
             told["permanent"] = True
+        else:
+            log.error("job %s of queue %s failed", delivery.job_id, delivery.queue, exc_info=error)
         return False, as_json(told)
 
     def _keep(self, success: bool, answer: str) -> Answer:
