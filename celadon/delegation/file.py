@@ -21,6 +21,7 @@ log = logs.get("celadon.delegation")
 
 LOOK_S = 1.0  # Between two looks at the file.
 LARGEST = 10 * 1024 * 1024  # Bytes of a file; more is some other file.
+_now = time.monotonic
 
 
 class Registration:
@@ -38,12 +39,12 @@ class Registration:
 
     def look(self) -> None:
         """See what the file says, if the last look was long ago. Those who come meanwhile take what there is."""
-        if time.monotonic() < self._look_at or not self._looking.acquire(blocking=self._look_at == 0.0):
+        if _now() < self._look_at or not self._looking.acquire(blocking=self._look_at == 0.0):
             return
         try:
-            if time.monotonic() >= self._look_at:
+            if _now() >= self._look_at:
                 self._take()
-                self._look_at = time.monotonic() + LOOK_S
+                self._look_at = _now() + LOOK_S
         finally:
             self._looking.release()
 

@@ -41,10 +41,13 @@ def find(text: str) -> Lines:
     """Look through a text. Of one that is no TOML, everything up to the fault is found."""
     first: dict[Path, int] = {}
     again: dict[Path, int] = {}
+    declared: set[Path] = set()
     for path, line, declares in _declarations(text.replace("\r\n", "\n")):
-        if declares and path in first:
+        if declares and path in declared:
             again.setdefault(path, line)
-        first.setdefault(path, line)
+        declared.add(path)
+        for length in range(1, len(path) + 1):  # `[a.b]` is where `a` stands, if nothing before says it.
+            first.setdefault(path[:length], line)
     return Lines(first, again)
 
 
