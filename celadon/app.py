@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import kombu.pools
@@ -51,6 +52,8 @@ if settings().broker_url.startswith("sentinel"):
 def load() -> None:
     """Import every module that declares jobs, so that this process knows them all."""
     app.loader.import_default_modules()
+    if file.configured() is not None:
+        import_module("celadon.delegation.deliver")
 
 
 def know(queue: str) -> str:

@@ -104,6 +104,14 @@ class RetryIn(CeladonError):
         self.seconds = _pause_s(seconds)
 
 
+class DeliveryFailed(RetryIn):
+    """A delivery to another service did not succeed; it is tried again after the queue's backoff."""
+
+
+class DeliveryRefused(Permanent):
+    """A delivery to another service was answered in a way that another try can't change."""
+
+
 class StepsFailed(CeladonError):
     """Some independent steps failed; the others are done."""
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Float, Integer, Text, literal, select
+from sqlalchemy import Float, Integer, Text, func, literal, select
 
 from celadon.jobs import Claim, storable_text
 from celadon.ledger.claims import MINE, this
 from celadon.ledger.db import at, begin, reading
-from celadon.ledger.tables import JSON, deliveries, jobs
+from celadon.ledger.tables import JSON, attempts, deliveries, jobs
 from celadon.ledger.writing import upsert
+from celadon.states import Outcome
 
 BODY_MOST = 4096  # Characters of a body that are kept.
 HEADERS_MOST = 50
@@ -90,6 +91,17 @@ def keep(claim: Claim, *, verdict: str, seconds: float, request: Request, answer
         changed = {name: new.excluded[name] for name in values if name != "job_id"}
         kept = new.on_conflict_do_update(index_elements=["job_id"], set_=changed).returning(deliveries.c.job_id)
         return connection.execute(kept, this(claim)).scalar() is not None
+
+
+def tries(job_id: str) -> int:
+    """How many tries of a job have failed, those before a replay too: no number is ever delivered as another try.
+
+    Raises LedgerUnavailable.
+    """
+    failed = attempts.c.outcome.in_((Outcome.FAILED.value, Outcome.TIMED_OUT.value))
+    with reading() as connection:
+        counted = select(func.count()).select_from(attempts).where(attempts.c.job_id == job_id, failed)
+        return int(connection.execute(counted).scalar_one())
 
 
 def find(job_id: str) -> Delivery | None:
