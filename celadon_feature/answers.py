@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+# So many bytes beyond the limit are read and dropped, so that the sender of too large a body gets the answer that says
+# so. One that is answered before it has sent everything sees no more than a connection that is reset.
+DRAIN_BYTES = 8 * 1024 * 1024
 REPLAYED = "Idempotent-Replayed"  # On an answer that an earlier delivery of the job was given already.
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
-from celadon_feature.answers import Answer, too_large
+from celadon_feature.answers import DRAIN_BYTES, Answer, too_large
 from celadon_feature.feature import Feature
 from celadon_feature.work import Work
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Coroutine[Any, Any, None]]
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
 
 THREADS = 40
@@ -93,18 +93,18 @@ class _Served:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The body; None if it has more than `limit` bytes: then the rest is not read. Raises ConnectionError."""
+    """The body; None if it has more than `limit` bytes, which are not kept. Raises ConnectionError."""
     parts, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionError("the client has gone")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            return None
-        if not message.get("more_body"):
-            return b"".join(parts)
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= limit:
+            parts.append(part)
+        if not message.get("more_body") or size > limit + DRAIN_BYTES:
+            return b"".join(parts) if size <= limit else None
 
 
 def _in_thread(pool: Executor, function: Callable[..., T], /, *arguments: Any) -> asyncio.Future[T]:

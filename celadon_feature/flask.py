@@ -5,8 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from celadon_feature.answers import Answer, too_large
+from celadon_feature.answers import DRAIN_BYTES, Answer, too_large
 from celadon_feature.feature import Feature
+
+_PART_BYTES = 64 * 1024
 
 
 def blueprint(feature: Feature, name: str = "celadon_feature") -> Blueprint:
@@ -28,11 +30,15 @@ def blueprint(feature: Feature, name: str = "celadon_feature") -> Blueprint:
 
 
 def _answer(feature: Feature, path: str) -> Answer:
-    request.max_content_length = feature.max_body_bytes  # Whatever the application allows elsewhere.
+    limit = feature.max_body_bytes
+    request.max_content_length = limit + DRAIN_BYTES  # Whatever the application allows elsewhere.
     try:
-        body = request.get_data(cache=False)
+        body = request.stream.read(limit + 1)
+        if len(body) > limit:
+            while request.stream.read(_PART_BYTES):
+                pass
     except RequestEntityTooLarge:
-        return too_large(feature.max_body_bytes).answer()
+        return too_large(limit).answer()
     return feature.handle(request.method, path, dict(request.headers), body)
 
 

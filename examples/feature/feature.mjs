@@ -38,9 +38,9 @@ export function feature({ keys, handlers, journal }) {
     let answer;
     let headers = {};
     try {
+      const asked = routed(request);
       const body = await read(request);
       const signedFor = verify(request.headers, body, secrets);
-      const asked = routed(request);
       if (asked !== null && asked !== signedFor) throw new Refused(401, "Signed for another job");
       if (asked !== null) answer = state(notes.get(asked));
       else [answer, headers] = await deliver(body, signedFor, handlers, notes);
@@ -62,15 +62,16 @@ function parsedKeys(keys) {
   return told.map((key) => Buffer.from(key.slice("whsec_".length), "base64"));
 }
 
-/** The body, or Refused if it is too large. */
+/** The body, or Refused if it is too large: not before it is all here, for its sender would not see the answer. */
 async function read(request) {
   const parts = [];
   let size = 0;
   for await (const part of request) {
     size += part.length;
-    if (size > MAX_BODY_BYTES) throw new Refused(413, `The body is larger than ${MAX_BODY_BYTES} bytes`);
-    parts.push(part);
+    if (size <= MAX_BODY_BYTES) parts.push(part);
+    else if (size > 8 * MAX_BODY_BYTES) break;
   }
+  if (size > MAX_BODY_BYTES) throw new Refused(413, `The body is larger than ${MAX_BODY_BYTES} bytes`);
   return Buffer.concat(parts);
 }
 
