@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from celadon_feature.stores import KEEP_S, Run, Standing, StoreUnavailable
 
@@ -26,7 +28,12 @@ class RedisStore:
 
     def __init__(self, client: Redis | str, *, prefix: str = "celadon-feature:", keep_s: float = KEEP_S) -> None:
         if isinstance(client, str):
-            client = Redis.from_url(client, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+            client = Redis.from_url(
+                client,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 1),  # Once, for a pooled connection that the server has closed meanwhile.
+            )
         self._script: Any = client.register_script(_SCRIPT)
         self._prefix, self._keep_ms = prefix, int(keep_s * 1000)
 

@@ -57,9 +57,10 @@ _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.in
 class SqlStore:
     """Keeps runs in a table. ALL REPLICAS MUST USE THE SAME DATABASE.
 
-    engine: an Engine of yours (it must not be used across a fork), or a URL, for which one is made. create: make the
-    table if it is not there. keep_s: how many seconds an answer is known; longer than a job of yours may be retried or
-    replayed. An SQLite database in memory warns (NotShared).
+    engine: an Engine of yours (it must not be used across a fork), or a URL, for which one is made; give it the
+    driver's time-outs, as in `postgresql+psycopg://…/mail?connect_timeout=5`. create: make the table if it is not
+    there. keep_s: how many seconds an answer is known; longer than a job of yours may be retried or replayed. An SQLite
+    database in memory warns (NotShared).
 
     Each statement is a transaction of its own; nothing joins the handler's.
     """
@@ -68,7 +69,7 @@ class SqlStore:
         own = create_engine(engine, pool_pre_ping=True) if isinstance(engine, str) else engine
         if own.dialect.name not in _INSERTS:
             raise ValueError(f"{own.dialect.name} is not supported; {' and '.join(_INSERTS)} are")
-        if own.dialect.name == "sqlite" and own.url.database in (None, "", ":memory:"):
+        if own.dialect.name == "sqlite" and ":memory:" in (own.url.database or ":memory:"):
             warn_of_memory(str(own.url))
         self._engine = own.execution_options(isolation_level="AUTOCOMMIT")
         self._made_here = isinstance(engine, str)
@@ -125,7 +126,9 @@ class SqlStore:
             with self._engine.connect() as connection:
                 return connection.execute(statement).all()
         except SQLAlchemyError as error:
-            raise StoreUnavailable(f"{self._engine.url.render_as_string(hide_password=True)}: {error}") from error
+            # Not the whole of it: that would tell the statement's values, and so a job's result, to the log.
+            what = getattr(error, "orig", None) or error
+            raise StoreUnavailable(f"{self._engine.url.render_as_string(hide_password=True)}: {what}") from None
 
     def _prepare(self) -> None:
         """At the first statement, not before: a server may fork between."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import uuid
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import create_engine
 
-from celadon_feature.stores import Run, Standing, Store
+from celadon_feature.stores import NotShared, Run, Standing, Store, StoreUnavailable
+from celadon_feature.stores.sql import SqlStore
 from tests.contract.celadon_feature.replica import opened
 from tests.eventually import eventually
 
@@ -143,3 +146,38 @@ def test_of_many_threads_one_begins(store: Store, job_id: str) -> None:
     for thread in threads:
         thread.join()
     assert len(begun) == 1
+
+
+@pytest.mark.parametrize(
+    "nowhere",
+    [
+        "sqlite+/no/such/folder/deliveries.db",
+        "sql+sqlite:////no/such/folder/deliveries.db",
+        "sql+postgresql+psycopg://mail:secret@127.0.0.1:1/mail?connect_timeout=5",
+        "redis+redis://:secret@127.0.0.1:1/0",
+    ],
+)
+def test_a_store_that_is_away_says_so_and_no_secret(nowhere: str, run: Run) -> None:
+    store = opened(nowhere)
+    for call in (
+        lambda: store.begin(run, LONG_S),
+        lambda: store.finish(run, success=True, answer="the result"),
+        lambda: store.look(run.job_id),
+    ):
+        with pytest.raises(StoreUnavailable) as away:
+            call()
+        assert "secret" not in str(away.value)
+        assert "the result" not in str(away.value)
+
+
+def test_a_database_that_is_none_of_those_is_refused() -> None:
+    mysql = create_engine("mysql://mail@127.0.0.1/mail", module=sqlite3)  # Any driver: it is never asked.
+    with pytest.raises(ValueError, match="mysql is not supported; postgresql and sqlite are"):
+        SqlStore(mysql)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_warned_of(url: str) -> None:
+    with pytest.warns(NotShared, match="no other replica") as warned:
+        SqlStore(url)
+    assert warned[0].filename == __file__
