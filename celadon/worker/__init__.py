@@ -26,8 +26,8 @@ def run(lane_name: str, **instead: str | int | None) -> int:
     from celadon.worker import consuming, ending, post, remote, steps
 
     changes: dict[str, Any] = {field: value for field, value in instead.items() if value is not None}
-    lane = replace(queues.lane(lane_name), **changes)
     logs.configure()
+    lane = replace(queues.lane(lane_name), **changes)
     ending.reap()
     heartbeat.begin()
     heartbeat.keep()
