@@ -56,7 +56,7 @@ fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); g
 	@.ci/servers
 	@$(PY) -m tests.fence --seed $(SEED) --runs $(RUNS)
 
-guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G8, G9, G10, G13, G16
+guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G7, G8, G9, G10, G13, G16
 	@.ci/servers
 	@$(PY) -m tests.guarantees $*
 
@@ -81,6 +81,7 @@ wheel: .venv/.ready ## build the wheels `celadon` and `celadon-feature` into dis
 	@rm -rf build celadon_feature/build  # What an earlier build left there would get into these wheels.
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
 		. ./celadon_feature && ls dist
+	@rm -rf celadon_feature/build celadon_feature/*.egg-info  # A copy of the code within the code would be checked too.
 
 reference: .venv/.ready ## write the generated pages of docs/ anew
 	@$(PY) -m docs.reference.generate_settings
