@@ -12,7 +12,19 @@ from celadon.delegation.entries import Table
 from celadon.errors import CeladonError, UnknownQueue
 from celadon.lanes import DELEGATED, FALLBACKS, POOLS, Lane, declared, operators_file
 
-__all__ = ["DEFAULT", "FALLBACKS", "POOLS", "Lane", "lane", "lane_of", "lanes", "names", "operators_file", "queue_for"]
+__all__ = [
+    "DEFAULT",
+    "FALLBACKS",
+    "POOLS",
+    "Lane",
+    "lane",
+    "lane_of",
+    "lanes",
+    "longest_s",
+    "names",
+    "operators_file",
+    "queue_for",
+]
 
 DEFAULT = "default"  # The queue of jobs that neither name one nor have a route, unless task_default_queue says another.
 MOST_NAMED = 20  # Queues that an error lists.
@@ -83,6 +95,16 @@ def _hint(queue: str, view: _View) -> str:
         + (f" and {more} of the registration file" if more else "")
         + (f" (which can't be used as it stands: {problem})" if problem else "")
     )
+
+
+def longest_s(queue: str) -> float:
+    """The longest run of a job in this queue that names no time-out. Raises UnknownQueue.
+
+    A job may be under way whose queue has just been taken out of the registration file; it has the time of that lane.
+    """
+    view = _view()
+    one = view.owners.get(queue) or view.lanes.get(DELEGATED) or lane_of(queue)
+    return one.timeout_s
 
 
 def names() -> list[str]:

@@ -14,8 +14,12 @@ from celadon import lanes, queues
 from celadon.delegation import file
 from celadon.delegation.entries import EMPTY
 from celadon.errors import CeladonError, UnknownQueue
+from celadon.run import Runner, run_job
+from celadon.states import State
+from tests.contract.given import a_job
 from tests.contract.pointed import pointed
 from tests.eventually import eventually
+from tests.unit.celadon.jobs import SCRIPT
 
 HEAD = '[services]\nmail = "https://mail.example.org"\n'
 
@@ -261,6 +265,18 @@ def test_the_queues_of_the_file_are_those_of_the_lane_and_follow_it(registered) 
         queues.lane_of("email")
     with pytest.raises(UnknownQueue, match="did you mean 'push'"):
         queues.lane_of("pusj")
+
+
+def test_a_job_whose_queue_is_taken_out_of_the_file_under_way_is_run_to_an_end(registered, ledger) -> None:
+    job_id = a_job("unit.scripted", queue="email", payload={})
+    registered.write(text())
+    registered.later()
+    SCRIPT.append(lambda steps: steps.claim.queue)
+
+    ran = run_job(job_id, Runner(worker="w"))
+
+    assert (ran.state, ran.error) == (State.SUCCEEDED, None)
+    assert queues.longest_s("email") == queues.lane(lanes.DELEGATED).timeout_s
 
 
 def test_without_entries_the_lane_has_no_queues(registered) -> None:
