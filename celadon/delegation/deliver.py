@@ -7,6 +7,7 @@ from typing import Any
 
 from celadon import backoff
 from celadon.delegation import file
+from celadon.delegation.belonging import DELIVER as NAME
 from celadon.delegation.entries import Entry
 from celadon.errors import DeliveryFailed, DeliveryRefused, Postponed
 from celadon.jobs import Claim
@@ -14,7 +15,6 @@ from celadon.ledger import deliveries
 from celadon.steps import Steps
 from celadon.task import job
 
-NAME = "delegation.deliver"
 # A worker may read the registration file a moment later than who submitted, or earlier.
 NOT_REGISTERED_S = 10.0
 AWAY_AGAIN_S = 5.0  # When a delivery in doubt is asked after again, if nothing connects to its endpoint.

@@ -73,12 +73,21 @@ class Resolver:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Receiver:
+    """Where results may be sent to: an origin, `scheme://host[:port]`, with keys and networks as of an entry."""
+
+    origin: str
+    keys: KeySource | None = None
+    networks: frozenset[Network] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """The whole file. `digest` tells two versions apart; `callbacks` are the origins that results may be sent to."""
+    """The whole file. `digest` tells two versions apart; `callbacks` are those who may be sent results, by origin."""
 
     entries: Mapping[str, Entry]
     resolver: Resolver
-    callbacks: frozenset[str] = frozenset()
+    callbacks: Mapping[str, Receiver] = field(default_factory=lambda: MappingProxyType({}))
     digest: str = ""
 
     @property

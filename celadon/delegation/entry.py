@@ -92,8 +92,8 @@ def read(queue: str, section: Section, around: Around) -> Entry:
         backoff_s=backoff_ms / 1000,
         rate=_rate(section),
         headers=own_headers.read(section.section("headers")),
-        keys=_keys(section),
-        networks=_networks(section),
+        keys=keys(section),
+        networks=networks(section),
         ports=frozenset(section.listed("ports", int, "ports, such as [81],")),
         max_answer_bytes=section.whole("max_answer_bytes", MAX_ANSWER_BYTES, least=1, most=MOST_ANSWER_BYTES),
     )
@@ -160,7 +160,7 @@ def _rate(section: Section) -> Rate | None:
     return Rate(starts=starts, per_s=per_s)
 
 
-def _keys(section: Section) -> KeySource | None:
+def keys(section: Section) -> KeySource | None:
     """Where the keys are. Nothing that stands here is shown: it may be a key, by mistake."""
     if not section.has("keys"):
         return None
@@ -169,9 +169,9 @@ def _keys(section: Section) -> KeySource | None:
             "keys", ': where they are is meant: { env = "NAME" } or { file = "/path" }; keys do not stand here'
         )
         return None
-    keys = section.section("keys")
-    keys.known(("env", "file"))
-    env, file = keys.text("env", None), keys.text("file", None)
+    where = section.section("keys")
+    where.known(("env", "file"))
+    env, file = where.text("env", None), where.text("file", None)
     if PREFIX in f"{env}{file}":
         section.wrong("keys", ": a key stands in this file; make a new one, and name the variable or file it is in")
     elif (env is None) == (file is None):
@@ -181,7 +181,8 @@ def _keys(section: Section) -> KeySource | None:
     return KeySource(env=env, file=file)
 
 
-def _networks(section: Section) -> frozenset[Network]:
+def networks(section: Section) -> frozenset[Network]:
+    """Kinds of addresses that are allowed beside public ones."""
     known = get_args(Network)
     told = section.listed("networks", str, 'networks, such as ["loopback"],')
     for name in told:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from celadon.delegation import entry, lines, urls
+from celadon.delegation import entry, lines, receivers, urls
 from celadon.delegation.entries import Entry, Resolver, Table
 from celadon.delegation.fields import Problems, Section
 from celadon.delegation.resolving import SERVICE
@@ -50,12 +50,12 @@ def parse(text: str, source: str, pool: Pool) -> Table:
     resolver = _resolver(file, problems)
     around = entry.Around(resolver=resolver, defaults=entry.defaults(), longest_s=pool.timeout_s)
     entries = _queues(file.section("queues"), pool, around)
-    callbacks = _callbacks(file.section("callbacks"))
+    callbacks = receivers.read(file.section("callbacks"))
     problems.refuse()
     table = Table(
         entries=MappingProxyType(entries),
         resolver=resolver,
-        callbacks=callbacks,
+        callbacks=MappingProxyType(callbacks),
         digest=hashlib.sha256(f"{around.defaults}\n{text}".encode()).hexdigest()[:16],
     )
     _fit(table, pool, problems)
@@ -144,20 +144,6 @@ def _queues(section: Section, pool: Pool, around: entry.Around) -> dict[str, Ent
             )
         made[name] = entry.read(name, section.section(name), around)
     return made
-
-
-def _callbacks(section: Section) -> frozenset[str]:
-    section.known(("allowed",))
-    made = set()
-    for text in section.listed("allowed", str, 'origins, such as ["https://shop.example.org"],'):
-        try:
-            url = urls.parse(text)
-            if url.path:
-                raise TargetNotAllowed(f"{text!r}: an origin is meant, without a path: {url.origin}")
-            made.add(url.origin)
-        except TargetNotAllowed as error:
-            section.wrong("allowed", f": {error}")
-    return frozenset(made)
 
 
 def _fit(table: Table, pool: Pool, problems: Problems) -> None:

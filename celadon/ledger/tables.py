@@ -131,7 +131,7 @@ def in_state(*states: State) -> ColumnElement[bool]:
 keys = Table(
     "keys",
     metadata,
-    Column("scope", NAME, primary_key=True),  # The job's name.
+    Column("scope", NAME, primary_key=True),  # The job's name; of a delivery its queue's too.
     Column("key", NAME, primary_key=True),
     Column("payload_hash", String(64), nullable=False),
     Column("job_id", ID, nullable=False, index=True),
