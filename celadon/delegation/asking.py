@@ -35,7 +35,10 @@ def settled(delivery: Delivery, *, posted_before: bool, check: Check) -> Verdict
         check()
         known = _asked(delivery, check)
         if known.becomes == Becomes.POSTED_AGAIN or (known.becomes == Becomes.NOT_ASKABLE and not posts):
-            if posts == POSTS_MOST or (posts and delivery.left_s < WORTH_POSTING * delivery.entry.timeout_s):
+            short = delivery.left_s < WORTH_POSTING * delivery.entry.timeout_s
+            if short and not posts:
+                return Verdict(becomes=Becomes.POSTPONED, why=f"{verdict.why}; the next run has the time to post it")
+            if short or posts == POSTS_MOST:
                 return _failed(f"{verdict.why}; it was posted {posts} times, and nobody knows of it")
             verdict = None
         elif known.becomes == Becomes.NOT_ASKABLE:

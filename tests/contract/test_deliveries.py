@@ -10,9 +10,11 @@ import pytest
 from celadon.jobs import Claim
 from celadon.ledger import claims, deliveries, retention
 from celadon.ledger.deliveries import BODY_MOST, MASKED, Answer, Request, cut, masked
+from celadon.ledger.operating import replay
 from celadon.ledger.recovery import reap
 from celadon.ledger.tables import deliveries as table
-from tests.contract.given import NAME, a_claim, count, let_its_lease_run_out
+from celadon.states import Outcome, State
+from tests.contract.given import FAILURE, NAME, a_claim, change, count, let_its_lease_run_out
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -75,6 +77,18 @@ def test_what_the_database_could_not_hold_is_left_out() -> None:
     assert found is not None
     assert len(found.verdict) == 2000
     assert "\x00" not in found.verdict
+
+
+def test_tries_that_failed_are_counted_those_before_a_replay_too() -> None:
+    claim = a_claim()
+    claims.give_back(claim)
+    assert deliveries.tries(claim.job_id) == 0
+    claims.fail(a_claim(claim.job_id), FAILURE, retry_in_s=None, alert_after=9)
+    replay(claim.job_id)
+    change(claim.job_id, state=State.QUEUED)
+    claims.fail(a_claim(claim.job_id), FAILURE, retry_in_s=0, alert_after=9, outcome=Outcome.TIMED_OUT)
+
+    assert deliveries.tries(claim.job_id) == 2
 
 
 @pytest.mark.parametrize(

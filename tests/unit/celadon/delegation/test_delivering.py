@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from celadon import cancel, drain, find, replay, tracing
-from celadon.delegation import circuits, client, file, lookups, signing
+from celadon.delegation import asking, circuits, client, file, lookups, signing
 from celadon.delegation.client import KEEP_ALIVE_S
 from celadon.delegation.keys import keys_of
 from celadon.jobs import JobView
@@ -391,6 +391,21 @@ def test_what_stays_at_work_for_another_timeout_has_failed(feature: FeatureServe
 
     assert (ran.state, found(job_id).attempt) == (State.SCHEDULED, 1)
     assert "still at work when the time was over" in (ran.error or "")
+
+
+def test_a_run_that_has_waited_until_its_time_is_over_leaves_posting_to_the_next(
+    feature: FeatureServer, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(feature.url, timeout="500", connect_timeout="500")
+    monkeypatch.setattr(asking, "PAUSE_S", 0.8)  # Of the second that the run has.
+    feature.asks = [state("running"), state("unknown")]
+    job_id = an_email()
+    its_worker_dies(job_id)
+
+    assert run(job_id).state == State.SCHEDULED
+    assert (found(job_id).attempt, feature.of("POST")) == (0, [])
+
+    assert run(job_id).state == State.SUCCEEDED
 
 
 UNASKABLE: dict[str, Behaviour] = {
