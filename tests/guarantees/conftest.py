@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.figures import Figures
 from tests.conftest import need
-from tests.guarantees import g03, g04, g07, g13, g16
+from tests.guarantees import g03, g04, g13, g16
 
-PROOFS = {"g03": g03, "g04": g04, "g07": g07, "g13": g13, "g16": g16}
+PROOFS = {"g03": g03, "g04": g04, "g13": g13, "g16": g16}
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ WORKERS = ("delegated-0", "delegated-1")
 TIMEOUT_MS = 1000
 AT_ONCE = 8  # Over both workers. What was in a worker that is killed runs alone next time, which takes a while.
 WORK_S = (0.05, 0.4)
-LONG, SHORT = (1000, 12), (50, 3)  # Jobs, and workers that are killed.
+LONG, SHORT = (1000, 12), (40, 2)  # Jobs, and workers that are killed.
 # How a POST goes on, and of how many in a hundred.
 FATES = {"well": 55, "cut before": 15, "cut after": 20, "silent after": 10}
 
@@ -82,7 +82,6 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     jobs, kills = LONG if long else SHORT
     service = Service(seed=7)
     service.server.start()
-    folder.mkdir(exist_ok=True)
     registration = folder / "delegation.toml"
     registration.write_text(
         f'[services]\nfeature = "{service.server.url}"\n[queues.{QUEUE}]\nservice = "feature"\n'
@@ -99,7 +98,7 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
             for number in range(kills):
                 _once_more_is_done(service, jobs * (number + 1) // (kills + 2))
                 here.kill(WORKERS[number % len(WORKERS)], whole=number % 2 == 0)
-            here.until_all(ids, "succeeded", within=900 if long else 50)
+            here.until_all(ids, "succeeded", within=900 if long else 90)
             figures.add("workers_killed", sum(here.deaths.values()), at_least=kills)
             _judge(figures, here, service, ids)
     finally:
