@@ -37,12 +37,21 @@ def serve(
         peer.send(told.body)
 
     feature.otherwise = {"POST": behave, "GET": behave}
-    return lambda handler: kit.handler("email")(handler) and None
+
+    def handle(handler: Handler) -> None:
+        kit.handler("email")(handler)
+
+    return handle
 
 
 def test_a_job_is_done_once_though_its_answer_is_lost(feature: FeatureServer, serve: Callable[[Handler], None]) -> None:
     did: list[str] = []
-    serve(lambda delivery: did.append(delivery.job_id) or len(did))
+
+    def do(delivery: Delivery) -> int:
+        did.append(delivery.job_id)
+        return len(did)
+
+    serve(do)
 
     def lose_the_answer(peer: Peer, received: Received) -> None:
         behave(_Deaf(peer), received)
