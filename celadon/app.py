@@ -53,12 +53,13 @@ def load() -> None:
     """Import every module that declares jobs, so that this process knows them all."""
     app.loader.import_default_modules()
     if file.configured() is not None:
-        import_module("celadon.delegation.deliver")
+        for of_delegation in ("deliver", "callbacks"):
+            import_module(f"celadon.delegation.{of_delegation}")
 
 
 def know(queue: str) -> str:
     """Tell Celery of a queue of the registration file, which is in no `task_queues`; returns the queue's name."""
-    if queue not in app.amqp.queues and queue in file.table().entries:
+    if queue not in app.amqp.queues and queue in file.table().queues:
         app.amqp.queues.add(Queue(queue))
     return queue
 

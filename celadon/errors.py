@@ -112,6 +112,10 @@ class DeliveryRefused(Permanent):
     """A delivery to another service was answered in a way that another try can't change."""
 
 
+class CallbackFailed(CeladonError):
+    """Whoever asked to be told how a job has ended could not be told; it is tried again."""
+
+
 class StepsFailed(CeladonError):
     """Some independent steps failed; the others are done."""
 

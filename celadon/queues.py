@@ -55,9 +55,9 @@ def _view() -> _View:
 
 def _made(told: Mapping[str, Lane], table: Table) -> _View:
     made = dict(told)
-    if table.entries and DELEGATED in made:
+    if table.queues and DELEGATED in made:
         one = made[DELEGATED]
-        made[DELEGATED] = replace(one, queues=(*one.queues, *table.entries))
+        made[DELEGATED] = replace(one, queues=(*one.queues, *table.queues))
     owners = {queue: one for one in made.values() for queue in one.queues}
     return _View(declared=told, table=table, lanes=made, owners=owners, names=tuple(sorted(owners)))
 

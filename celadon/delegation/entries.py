@@ -15,6 +15,9 @@ PATH = "/internal/process-job"
 MAX_ANSWER_BYTES = 256 * 1024
 CONNECT_S = 2.0
 BACKOFF_S = 1.0
+# Results are told in a queue of their own, so many at a time to all receivers and to each of them: one that hangs keeps
+# no other from being told.
+CALLBACKS, CALLBACKS_MOST, CALLBACKS_EACH = "callbacks", 16, 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +94,14 @@ class Table:
     digest: str = ""
 
     @property
+    def queues(self) -> tuple[str, ...]:
+        """What the fleet consumes: the delegated queues and, if somebody may be told of results, that of callbacks."""
+        return (*self.entries, *((CALLBACKS,) if self.callbacks else ()))
+
+    @property
     def concurrency(self) -> int:
-        """Deliveries that may be under way at once: as many slots a process of the fleet has to have."""
-        return sum(entry.concurrency for entry in self.entries.values())
+        """Requests that may be under way at once: as many slots a process of the fleet has to have."""
+        return sum(entry.concurrency for entry in self.entries.values()) + (CALLBACKS_MOST if self.callbacks else 0)
 
 
 EMPTY = Table(entries=MappingProxyType({}), resolver=Resolver())

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from celadon.delegation import entry, lines, receivers, urls
-from celadon.delegation.entries import Entry, Resolver, Table
+from celadon.delegation.entries import CALLBACKS, CALLBACKS_MOST, Entry, Resolver, Table
 from celadon.delegation.fields import Problems, Section
 from celadon.delegation.resolving import SERVICE
 from celadon.errors import TargetNotAllowed
@@ -138,6 +138,8 @@ def _queues(section: Section, pool: Pool, around: entry.Around) -> dict[str, Ent
             section.wrong(
                 name, f": {name[:40]!r} is no name for a queue; 1 to 100 letters, digits, dots, `-` and `_` are allowed"
             )
+        elif name == CALLBACKS:
+            section.wrong(name, ": in the queue of this name results are told; give it another")
         elif name in pool.taken:
             section.wrong(
                 name, f": the lane {pool.taken[name]!r} of celeryconfig works a queue of this name; give it another"
@@ -149,11 +151,12 @@ def _queues(section: Section, pool: Pool, around: entry.Around) -> dict[str, Ent
 def _fit(table: Table, pool: Pool, problems: Problems) -> None:
     """All deliveries wait in the slots of one pool: with fewer slots than deliveries, a hung endpoint would take those
     of other queues."""
-    if table.concurrency > pool.concurrency:
+    if table.entries and table.concurrency > pool.concurrency:
         largest = max(table.entries.values(), key=lambda one: one.concurrency)
+        told = f", with {CALLBACKS_MOST} for callbacks," if table.callbacks else ""
         problems.add(
             ("queues", largest.queue, "concurrency"),
-            f": the concurrencies of all queues make {table.concurrency}, and the lane has {pool.concurrency} slots, "
-            f"so a hung endpoint could take another queue's; lower some (the largest is this, {largest.concurrency}), "
-            "or raise the lane's concurrency in celeryconfig.lanes",
+            f": the concurrencies of all queues{told} make {table.concurrency}, and the lane has {pool.concurrency} "
+            "slots, so a hung endpoint could take another queue's; lower some (the largest is this, "
+            f"{largest.concurrency}), or raise the lane's concurrency in celeryconfig.lanes",
         )

@@ -79,6 +79,7 @@ def keep(claim: Claim, *, verdict: str, seconds: float, request: Request, answer
     """
     values = {
         "job_id": jobs.c.id,
+        "queue": jobs.c.queue,
         "epoch": literal(claim.epoch, Integer),
         "at": at(),
         "verdict": literal(storable_text(verdict)[:2000], Text),

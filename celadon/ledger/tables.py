@@ -206,7 +206,7 @@ switches = Table(
     Column("use_broker", Boolean, nullable=False, server_default=text("true")),
     Column("reason", Text),
     Column("limits", JSON),  # A list of rules (celadon/limits.py); NULL: none.
-    Column("limits_source", String(8)),  # config | api
+    Column("limits_source", String(8)),  # config | file (of the delegated queues) | api
     Column("generation", Integer, nullable=False, server_default="0"),  # Of the configuration that set the limits.
     Column("turn", NAME),  # The tenant that was released last.
 )
@@ -300,18 +300,32 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("job_id", ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("queue", NAME, nullable=False),  # The job's.
     Column("epoch", Integer, nullable=False),  # Of the run that sent it.
     Column("at", Instant, nullable=False),
     Column("verdict", Text, nullable=False),  # What became of it, in words.
     Column("seconds", Float, nullable=False),  # From the request to its answer, or to giving up.
     Column("request", JSON, nullable=False),  # method, url, headers, body
     Column("answer", JSON),  # status, headers, body; NULL: there was none.
+    Index("deliveries_by_queue", "queue", "at"),
 )
 
-# Where the result of a job is to be sent when it has ended.
+# Who is to be told when a job has ended.
 callbacks = Table(
     "callbacks",
     metadata,
     Column("job_id", ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("url", Text, nullable=False),
+    Column("told_at", Instant),  # NULL: not yet, or not since it was replayed.
+    _partial("callbacks_untold", "job_id", where="told_at IS NULL"),
+)
+
+# The versions of the registration file that schedulers have, and whose limits hold.
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("digest", String(16), primary_key=True),
+    Column("since", Instant, nullable=False),  # When a scheduler had it first, or changed to it.
+    Column("last_seen", Instant, nullable=False),
+    Column("applied", Boolean, nullable=False, server_default=text("false")),
 )

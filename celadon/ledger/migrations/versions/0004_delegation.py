@@ -1,4 +1,4 @@
-"""Delegation: circuits of endpoints, what failed deliveries sent and got, and where results are to be sent."""
+"""Delegation: circuits of endpoints, failed deliveries, who is told of results, and versions of the file."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def upgrade() -> None:
     op.create_table(
         "deliveries",
         sa.Column("job_id", sa.String(length=64), nullable=False),
+        sa.Column("queue", sa.String(length=200), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("at", Instant(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
@@ -42,15 +43,27 @@ def upgrade() -> None:
         _of_a_job(),
         sa.PrimaryKeyConstraint("job_id"),
     )
+    op.create_index("deliveries_by_queue", "deliveries", ["queue", "at"])
     op.create_table(
         "callbacks",
         sa.Column("job_id", sa.String(length=64), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("told_at", Instant(), nullable=True),
         _of_a_job(),
         sa.PrimaryKeyConstraint("job_id"),
+    )
+    untold = sa.text("told_at IS NULL")
+    op.create_index("callbacks_untold", "callbacks", ["job_id"], postgresql_where=untold, sqlite_where=untold)
+    op.create_table(
+        "registrations",
+        sa.Column("digest", sa.String(length=16), nullable=False),
+        sa.Column("since", Instant(), nullable=False),
+        sa.Column("last_seen", Instant(), nullable=False),
+        sa.Column("applied", sa.Boolean(), nullable=False, server_default=sa.text("false")),
+        sa.PrimaryKeyConstraint("digest"),
     )
 
 
 def downgrade() -> None:
-    for name in ("callbacks", "deliveries", "circuits"):
+    for name in ("registrations", "callbacks", "deliveries", "circuits"):
         op.drop_table(name)

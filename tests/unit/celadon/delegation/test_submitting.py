@@ -142,7 +142,7 @@ def test_another_job_is_kept_out_of_a_delegated_queue():
 def test_the_command_submits_and_says_what_became_of_it():
     said = celadon("delegate", "email", '{"n": 1}', "--key", "k", "--tenant", "acme", "--callback", HOOK)
     assert said.exit_code == 0, said.output
-    job_id, _, outcome = said.output.strip().partition(": ")
+    job_id, _, outcome = said.output.splitlines()[-1].partition(": ")
     assert outcome.startswith("deferred")
     assert (row(job_id).payload, told_to()) == ({"data": {"n": 1}}, {job_id: HOOK})
 
