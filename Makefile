@@ -12,15 +12,18 @@ RUNS ?= 10
 IMAGE ?= celadon:local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-limits up test check format fence reference pins image image-test chart wheel clean
+.PHONY: help setup demo demo-delegation demo-limits up test check format fence reference pins image image-test chart wheel clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.ready ## make .venv with the command `celadon` in it (PYTHON=… chooses the interpreter)
 
 demo: .venv/.ready ## 30 orders through a killed worker and a killed Redis, in under 90 seconds
 	@$(PY) -u -m deploy.demo
+
+demo-delegation: .venv/.ready ## 2,000 jobs of 38 queues for services of which some fail, hang or are late; a minute
+	@$(PY) -u -m deploy.demo_delegation
 
 demo-limits: .venv/.ready ## 30 orders at once under a limit: 10 begin in any 10 s, 5 at a time per worker; half a minute
 	@$(PY) -u -m deploy.demo_limits

@@ -6,7 +6,7 @@ The workers come from the table of lanes in `celeryconfig.py`: a lane added ther
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -72,6 +72,7 @@ class Stack:
         lane_settings: more settings for the workers of one lane.
         copies: how many workers a lane has, where it is not one. A lane that has no queues has none: `delegated`, where
             no registration file names any.
+        more: other programs that run beside these; asked for when the stack starts.
     """
 
     folder: Path
@@ -82,6 +83,7 @@ class Stack:
     settings: Mapping[str, str] = field(default_factory=dict)
     lane_settings: Mapping[str, dict[str, str]] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
+    more: Callable[[], Sequence[Program]] = tuple
 
     @property
     def environment(self) -> dict[str, str]:
@@ -114,7 +116,7 @@ class Stack:
 
     def programs(self) -> list[Program]:
         """Everything this stack runs, in the order of starting."""
-        programs = [*self._servers(), *self._celadon()]
+        programs = [*self._servers(), *self.more(), *self._celadon()]
         if self.secrets:
             programs.append(self._flower(self.secrets))
         return programs

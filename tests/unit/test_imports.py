@@ -31,7 +31,7 @@ MAY_IMPORT_OF_OURS = {
     "celadon_feature": {"celadon_feature"},
     "tasks": {"celadon", "services"},
     "web": {"web", "celadon", "services"},
-    "deploy": {"deploy", "celeryconfig", "celadon", "tasks", "services", "web"},
+    "deploy": {"deploy", "celeryconfig", "celadon", "celadon_feature", "tasks", "services", "web"},
     "examples": {"celadon", "celadon_feature", "examples"},
 }
 FORBIDDEN_LIBRARIES = {"services": {"celery", "kombu", "flask", "flower", "redis"}}
