@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         "exponential", description="How the pauses between them grow where a delegated queue names no `backoff`."
     )
     port: int = Field(3019, ge=1, le=65535, description="Where the fleet serves `/health` and `/internal/status`.")
+    fleet_host: str = Field(
+        "127.0.0.1", description="The address on which it serves them; 0.0.0.0: all of them, as a container needs."
+    )
 
     smtp_url: str = Field(
         "smtp://127.0.0.1:1025",

@@ -59,6 +59,10 @@ class Lookups:
         finally:
             known.asking.release()
 
+    def failing(self) -> list[str]:
+        """Hosts for which the resolver does not answer, by the last look at each."""
+        return sorted(host for host, known in list(self._hosts.items()) if known.failed_at is not None)
+
     def _of(self, host: str) -> _Known:
         if host not in self._hosts and len(self._hosts) >= MOST:
             self._hosts = {}
@@ -78,13 +82,14 @@ class Lookups:
         try:
             addresses = self._ask(host)
         except Unresolved:
-            known.addresses = ()
+            known.addresses, known.failed_at = (), None
             raise
         except OSError as error:
+            first = known.failed_at is None
+            known.failed_at = self._now() if known.failed_at is None else known.failed_at
             if not self._usable(known, age_s):
                 raise Unresolved(f"the resolver does not answer for {host!r}: {error}", host=host) from error
-            if known.failed_at is None:
-                known.failed_at = self._now()
+            if first:
                 log.warning("delegation.resolver_fails", host=host, error=str(error), used_for_s=STALE_S)
             known.retry_at = self._now() + RETRY_S
             return

@@ -10,6 +10,7 @@ import billiard.pool
 
 from celadon import heartbeat, logs, queues, sentry
 from celadon.app import app, know, load, patient
+from celadon.lanes import DELEGATED
 from celadon.metrics import serving
 from celadon.settings import settings
 
@@ -44,6 +45,10 @@ def run(lane_name: str, **instead: str | int | None) -> int:
         gc.freeze()
     app.steps["worker"].add(steps.LedgerStep)
     app.steps["consumer"].add(consuming.CanaryStep)
+    if lane.name == DELEGATED:
+        from celadon.delegation.fleet import FleetStep
+
+        app.steps["worker"].add(FleetStep)
     app.conf.worker_consumer = "celadon.worker.consumer:PatientConsumer"
     worker = app.Worker(
         hostname=f"{lane.name}@{post.post().boot.replace(':', '-')}",
