@@ -10,7 +10,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, Connection, Select, String, case, column, func, literal, or_, select, union_all, values
+from sqlalchemy import (
+    CTE,
+    CompoundSelect,
+    Connection,
+    Select,
+    String,
+    case,
+    column,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+    values,
+)
 
 from celadon.ledger.db import Instant, at, clock, reading
 from celadon.ledger.gates import pausing
@@ -113,28 +127,27 @@ def _there() -> CTE:
 _THERE = _there()
 
 
+def _counts_of(most: int) -> CompoundSelect[Any]:
+    """How many jobs each queue has in each state, counted no further than `most`."""
+
+    def many(state: State) -> Any:
+        here = select(literal(1).label("one")).where(jobs.c.queue == _THERE.c.queue, in_state(state))
+        counted = select(func.count()).select_from(here.correlate(_THERE).limit(most).subquery())
+        return counted.scalar_subquery().label("jobs")
+
+    there = _THERE.c.queue.is_not(None)
+    return union_all(
+        *(select(_THERE.c.queue, literal(state.value).label("state"), many(state)).where(there) for state in State)
+    )
+
+
+_COUNTS = _counts_of(MOST)
+
+
 def _counts(connection: Connection) -> dict[str, dict[State, int]]:
     made: dict[str, dict[State, int]] = {}
-    each = [
-        select(
-            _THERE.c.queue,
-            literal(state.value).label("state"),
-            select(func.count())
-            .select_from(
-                select(literal(1).label("one"))
-                .where(jobs.c.queue == _THERE.c.queue, in_state(state))
-                .correlate(_THERE)
-                .limit(MOST)
-                .subquery()
-            )
-            .scalar_subquery()
-            .label("jobs"),
-        )
-        for state in State
-    ]
-    for queue, state, many in connection.execute(union_all(*each)):
-        if queue is not None:
-            made.setdefault(queue, {})[State(state)] = many
+    for queue, state, many in connection.execute(_COUNTS):
+        made.setdefault(queue, {})[State(state)] = many
     return made
 
 

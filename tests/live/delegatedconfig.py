@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import celeryconfig as project
 from tests.live import celeryconfig as live
 
 globals().update({name: value for name, value in vars(live).items() if not name.startswith("_")})
@@ -9,5 +10,5 @@ globals().update({name: value for name, value in vars(live).items() if not name.
 imports = ()
 lanes = {
     **live.lanes,
-    "delegated": {**live.project.lanes["delegated"], **live._impatient, "grace_s": 5},
+    "delegated": {**project.lanes["delegated"], **live._impatient, "grace_s": 5},
 }

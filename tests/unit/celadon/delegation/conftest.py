@@ -29,13 +29,13 @@ def feature() -> Iterator[FeatureServer]:
 def register(tmp_path: Path) -> Iterator[Register]:
     """Writes a registration file that this process takes at once: one service, and its queues `email` and `letters`.
 
-    What is told is laid over the entry of `email`, in the words of the file. callbacks: who may be sent results.
+    What is told is laid over the entry of `email`, in the words of the file. callbacks, receiver: who may be told.
     """
     path = tmp_path / "delegation.toml"
 
-    def write(url: str, *, callbacks: str = "[]", **entry: str) -> None:
+    def write(url: str, *, callbacks: str = "[]", receiver: str = "", **entry: str) -> None:
         fields = {"timeout": "2000", "attempts": "3", "backoff_ms": "90000", "networks": '["loopback"]', **entry}
-        lines = ["[services]", f'mail = "{url}"', "[callbacks]", f"allowed = {callbacks}"]
+        lines = ["[services]", f'mail = "{url}"', "[callbacks]", f"allowed = {callbacks}", receiver]
         lines += ["[queues.letters]", 'service = "mail"', 'networks = ["loopback"]']
         lines += ["[queues.email]", 'service = "mail"', *(f"{name} = {value}" for name, value in fields.items())]
         path.write_text("\n".join(lines) + "\n")
