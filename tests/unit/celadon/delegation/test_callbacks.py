@@ -10,7 +10,7 @@ import pytest
 
 import celadon.delegation.callbacks
 from celadon import delegate
-from celadon.delegation import client, telling
+from celadon.delegation import lookups, telling
 from celadon.ledger import claims
 from celadon.ledger.db import reading
 from celadon.ledger.tables import jobs
@@ -141,7 +141,7 @@ def test_addresses_are_judged_as_those_of_services_are(
     local = feature.url.replace("127.0.0.1", "hooks.example")
     register(feature.url, receiver=f'[callbacks."{local}"]')
     change(job_id, payload={**row(job_id).payload, "url": f"{local}/hook"})
-    monkeypatch.setattr(client.addresses.lookups.shared, "_ask", lambda _: ("127.0.0.1",))
+    monkeypatch.setattr(lookups.shared, "_ask", lambda _: ("127.0.0.1",))
 
     assert "it is a loopback address" in (tell(job_id).error or "")
     assert feature.received == []
