@@ -94,7 +94,7 @@ def test_only_the_database_keeps_anything():
     assert kept.pop("redis") == ["./redis-users.conf:/etc/redis/users.conf:ro"]
     assert kept.pop("postgres") == ["postgres:/var/lib/postgresql/data"]
     # Who submits, schedules or delivers reads the registration file.
-    assert kept == dict.fromkeys(set(PLATFORM) - {ONE_SHOT}, ["../delegation.toml:/app/delegation.toml:ro"])
+    assert kept == {name: ["../delegation.toml:/app/delegation.toml:ro"] for name in set(PLATFORM) - {ONE_SHOT}}
 
 
 def test_ports_are_published_on_this_host_only():
