@@ -6,6 +6,7 @@ nobody waited for the service that hung, and the fleet held a handful of connect
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain, zip_longest
+from urllib.request import ProxyHandler, build_opener
 
 from celadon.ledger import limits, presence
 from deploy import connections
@@ -33,13 +35,14 @@ from deploy.demo_delegation_registration import (
 from deploy.demo_delegation_report import DATABASE_MOST, HEADING, REDIS_MOST, Findings, judge_pace, lines
 from deploy.demo_signals import DELEGATION_FOLDER
 from deploy.demo_stage import Stage, play
+from deploy.stack import HOST
 from deploy.supervision import free_ports, listening, until
 
 JOBS = 2_000
-OF_SPECIAL = {"mail": 100, "slow": 30, "failing": 50, "late": 30, "hung": 30}
+OF_SPECIAL = {"mail": 100, "slow": 30, "failing": 50, "late": 30, "hung": 60}
 PAIRS = 3  # Of rounds, in which the hung service is well, and then is not.
-EACH = 3  # Jobs of each ordinary queue in a round,
-PER_S = 40.0  # submitted at this pace, which leaves room on two processors.
+EACH = 2  # Jobs of each ordinary queue in a round,
+PER_S = 25.0  # submitted at this pace, which leaves room on two processors.
 HUNG_EACH = 6  # Of the hung queue: as many as may be under way at once, and some that wait behind them.
 WORKERS = 2
 WITHIN_S = 70.0  # For the backlog. Two quiet processors take a third of it.
@@ -51,9 +54,9 @@ PATIENT = {"LEDGER_TIMEOUT_S": "30"}
 class Story:
     """The story, a method per chapter."""
 
-    def __init__(self, stage: Stage, registration: Registration) -> None:
+    def __init__(self, stage: Stage, registration: Registration, fleet_port: int) -> None:
         self.stage, self.supervisor, self.home = stage, stage.supervisor, registration.folder
-        self.registration = registration
+        self.registration, self.fleet_port = registration, fleet_port
         self.producer = Producer(stage.stack.logs / "producer.log")
         self.findings = Findings()
         self.submitted: dict[str, str] = {}  # The queue of each job.
@@ -70,9 +73,12 @@ class Story:
                 self.round(hangs=True)
         with self.hangs():
             backlog = self.backlog()
-            with self.told(f"it hangs again, and {len(backlog)} jobs more are submitted to all queues at once"):
-                self.submit(backlog)
+            with self.told(f"it hangs again, and {len(backlog)} jobs more come to all queues as fast as can be"):
+                half = len(backlog) // 2
+                self.submit(backlog[:half])
                 self.count_connections()
+                self.ask_the_fleet()
+                self.submit(backlog[half:])
                 self.until_ended("all but those of the hung service", but=SPECIAL["hung"])
         with self.told("the hung service goes on"):
             self.until_ended("all")
@@ -159,6 +165,21 @@ class Story:
         self.findings.add("fleet_redis_connections", redis, at_most=REDIS_MOST * WORKERS)
         self.findings.add("fleet_database_connections", database, at_most=DATABASE_MOST * WORKERS)
 
+    def ask_the_fleet(self) -> None:
+        """What it says of itself meanwhile."""
+        url = f"http://{HOST}:{self.fleet_port}/internal/status"
+        with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
+            told = {queue["name"]: queue for queue in json.load(answer)["queues"]}
+        print(f"      {url} says:")
+        for name in SPECIAL.values():
+            one = told[name]
+            waiting = one["counts"]["waiting"] + one["counts"]["queued"] + one["counts"]["scheduled"]
+            error = (one["last_error"] or {"message": "none"})["message"]
+            flight = f"{one['in_flight']} of {one['concurrency']} under way, {waiting} wait"
+            print(f"      {name:<16} {flight:<30} last error: {error[:60]}", flush=True)
+        hung = told[SPECIAL["hung"]]
+        self.findings.add("hung_under_way", hung["in_flight"], at_most=hung["concurrency"])
+
     @contextmanager
     def told(self, title: str) -> Iterator[None]:
         self.chapter += 1
@@ -193,15 +214,14 @@ class Story:
 
 
 def main() -> None:
-    registration = Registration(
-        folder=DELEGATION_FOLDER, ports=dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
-    )
+    fleet_port, *ports = free_ports(1 + len(SERVICES))
+    registration = Registration(folder=DELEGATION_FOLDER, ports=dict(zip(SERVICES, ports, strict=True)))
     play(
         DELEGATION_FOLDER,
-        lambda stage: Story(stage, registration).tell(),
+        lambda stage: Story(stage, registration, fleet_port).tell(),
         prepare=registration.write,
         only=PROGRAMS,
-        settings={**PATIENT, "DELEGATION_FILE": str(registration.file)},
+        settings={**PATIENT, "DELEGATION_FILE": str(registration.file), "PORT": str(fleet_port)},
         copies={"delegated": WORKERS},
         more=registration.programs,
         next_=[
