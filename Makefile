@@ -59,7 +59,7 @@ fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); g
 	@.ci/servers
 	@$(PY) -m tests.fence --seed $(SEED) --runs $(RUNS)
 
-guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G7, G8, G9, G10, G13, G16
+guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G7, G8, G9, G10, G11, G13, G16
 	@.ci/servers
 	@$(PY) -m tests.guarantees $*
 
