@@ -60,7 +60,7 @@ class Story:
         self.producer = Producer(stage.stack.logs / "producer.log")
         self.findings = Findings()
         self.submitted: dict[str, str] = {}  # The queue of each job.
-        self.rounds: dict[bool, list[str]] = {False: [], True: []}  # Jobs of the rounds, by whether one service hung.
+        self.rounds: dict[bool, list[list[str]]] = {False: [], True: []}  # Jobs of each, by whether one service hung.
         self.chapter = 0
 
     def tell(self) -> bool:
@@ -124,7 +124,7 @@ class Story:
             made = self.submit(list(ordinary()) * EACH, per_s=PER_S)
             self.until_ended("the round", but=SPECIAL["hung"])
         self.until_ended("what it hung with")
-        self.rounds[hangs] += made
+        self.rounds[hangs].append(made)
         print(f"      {'one hangs' if hangs else 'all well':<10} {len(made)} jobs", flush=True)
 
     def backlog(self) -> list[str]:
@@ -208,7 +208,8 @@ class Story:
         found.add("late_in_doubt_and_asked_after", len(asked), exactly=late.jobs)
         found.add("late_done_with_one_effect", min(late.states["succeeded"], late.once), exactly=late.jobs)
         seconds = {job.id: job.seconds or 0.0 for job in ended}
-        judge_pace(found, *([seconds[job_id] for job_id in self.rounds[hung]] for hung in (False, True)))
+        calm, hung = ([[seconds[job_id] for job_id in made] for made in self.rounds[hangs]] for hangs in (False, True))
+        judge_pace(found, calm, hung)
         print(found.told())
         return not found.wrong
 
