@@ -155,7 +155,10 @@ def main() -> int:
     options = parser.parse_args()
     figures = Figures()
     print(f"Node {install()}, queues: {len(queues())}, at most {sum(queues().values())} deliveries at a time")
-    with ground(DURABLE_REDIS if options.redis == "durable" else ()) as here:
+    words = DURABLE_REDIS if options.redis == "durable" else ()
+    with ground(words) as here:
+        with here.redis.client() as client:
+            print(f"Redis {client.info('server')['redis_version']}, {' '.join(words) or 'without persistence'}")
         for kind in options.kinds or ("sqlite", "postgresql"):
             measure(kind, here, figures, options)
             here.redis.wipe()
