@@ -63,7 +63,7 @@ guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G
 	@.ci/servers
 	@$(PY) -m tests.guarantees $*
 
-bench-%: .venv/.ready-test ## ours beside a peer in one run; NAME: submit, outage, memory, throughput, promotion, limits, delegation
+bench-%: .venv/.ready-test ## ours beside a peer in one run; NAME: submit, outage, memory, throughput, promotion, limits, delegation, connections
 	@.ci/servers
 	@$(PY) -m benchmarks.$*
 
