@@ -1,13 +1,14 @@
 """G11: 37 delegated queues keep their p95 within 1.2 times while the service of the 38th hangs.
 
-One fleet with the project's own lanes delivers for 38 queues of 38 services. Jobs are submitted to 37 of them at a
-steady pace, and more than it has slots for to the 38th. A pair is two such times, one with the 38th well and one with
-it hanging, in turns the one and the other first. What counts is from the submission to the end, by the database's
-clock.
+One fleet with the project's own lanes delivers for 38 queues of 38 services. Jobs are submitted to all of them at
+random moments, so many a second on average. A pair is two such times with the same moments, one with the 38th well and
+one with it hanging, in turns the one and the other first; where it hangs, it has more jobs from the beginning than it
+could let time out. What counts is from the submission to the end of the jobs of the 37, by the database's clock.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -33,13 +34,12 @@ CONFIG = "celeryconfig"
 HEALTHY = [f"queue-{number:02}" for number in range(1, 38)]
 HUNG = "queue-38"
 AT_ONCE = 5  # Of each queue.
-HELD = 4 * AT_ONCE  # Jobs for the one that hangs: more than may be under way.
 TIMEOUT_MS = 1_500
 WITHIN = 1.2
 # Of some dozens of jobs the 95th hundredth is the bad luck of one, on a busy machine. Whoever had to wait for the one
 # that hangs would wait for its time-out, and that is tens of times as long.
 SHORT_WITHIN = 3.0
-PACE_S = 0.05  # Between two jobs: the machine of the proof is not to be its own bottleneck.
+PACE_S = 0.05  # Between two jobs, on average: the machine of the proof is not to be its own bottleneck.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,25 +109,31 @@ def _measure(figures: Figures, here: Deployment, hung: FeatureServer, form: Form
 def _one(here: Deployment, hung: FeatureServer, seconds: float, *, hangs: bool) -> list[float]:
     """How long each job of the healthy queues took, in seconds, while the last queue's service is well or hangs."""
     hung.otherwise["POST"] = hang if hangs else succeed()
-    held = [delegate(HUNG, None).job_id for _ in range(HELD)]
+    others: list[str] = []
+    arrivals = random.Random(38)  # The same at each time.
     if hangs:
+        # As many as it can't come to an end of.
+        others = [delegate(HUNG, None).job_id for _ in range(int(AT_ONCE * (2 + seconds * 1000 / TIMEOUT_MS)))]
         eventually("its slots are taken", lambda: _running(here) >= AT_ONCE)
     ids: list[str] = []
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
+    due = time.monotonic()
+    until = due + seconds
+    while due < until:
+        _wait_until(due)
         ids.append(delegate(HEALTHY[len(ids) % len(HEALTHY)], None).job_id)
-        _pace(began, len(ids))
+        if len(ids) % len(HEALTHY) == 0:
+            others.append(delegate(HUNG, None).job_id)
+        due += arrivals.expovariate(1 / PACE_S)
     times = _until_ended(here, ids)
     if hangs:
-        # Else it has shown nothing.
-        assert _running(here) > 0, "the hanging service had come to an end of its jobs"
+        assert _running(here) > 0, "the hanging service has come to an end of its jobs, so nothing was shown"
     hung.otherwise["POST"] = succeed()
-    _until_ended(here, held)
+    _until_ended(here, others)
     return times
 
 
-def _pace(began: float, many: int) -> None:
-    left_s = began + many * PACE_S - time.monotonic()
+def _wait_until(due: float) -> None:
+    left_s = due - time.monotonic()
     if left_s > 0:
         time.sleep(left_s)
 
@@ -145,6 +151,9 @@ _ENDED = select(jobs.c.created_at, jobs.c.finished_at, jobs.c.state).where(
 
 def _until_ended(here: Deployment, ids: Sequence[str]) -> list[float]:
     """Wait for all of them; from submission to end, in seconds."""
+
+    if not ids:
+        return []
 
     def ended() -> list[float]:
         with here.engine.connect() as connection:
