@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
-CODE := $(wildcard celeryconfig.py flowerconfig.py celadon services tasks web deploy docs examples benchmarks tests)
+CODE := $(wildcard celeryconfig.py flowerconfig.py celadon celadon_feature services tasks web deploy docs examples benchmarks tests)
 # Tests of parts keep to databases and servers of their own, so two processes share them. Tests of whole deployments
 # watch the clock and run one after the other.
 PARTS := $(wildcard tests/unit tests/contract tests/chart)
@@ -12,15 +12,18 @@ RUNS ?= 10
 IMAGE ?= celadon:local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-limits up test check format fence reference pins image image-test chart wheel clean
+.PHONY: help setup demo demo-delegation demo-limits up test check format fence reference pins image image-test chart wheel clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / { sub("%", "NAME", $$1); printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.ready ## make .venv with the command `celadon` in it (PYTHON=… chooses the interpreter)
 
 demo: .venv/.ready ## 30 orders through a killed worker and a killed Redis, in under 90 seconds
 	@$(PY) -u -m deploy.demo
+
+demo-delegation: .venv/.ready ## 2,000 jobs of 38 queues for services of which some fail, hang or are late; a minute
+	@$(PY) -u -m deploy.demo_delegation
 
 demo-limits: .venv/.ready ## 30 orders at once under a limit: 10 begin in any 10 s, 5 at a time per worker; half a minute
 	@$(PY) -u -m deploy.demo_limits
@@ -56,11 +59,11 @@ fence: .venv/.ready-test ## seeded fault runs with a checker (SEED=1 RUNS=10); g
 	@.ci/servers
 	@$(PY) -m tests.fence --seed $(SEED) --runs $(RUNS)
 
-guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G8, G9, G10, G13, G16
+guarantee-%: .venv/.ready-test ## the long proof of a guarantee; NAME: G3, G4, G7, G8, G9, G10, G11, G13, G16
 	@.ci/servers
 	@$(PY) -m tests.guarantees $*
 
-bench-%: .venv/.ready-test ## ours beside plain Celery in one run; NAME: submit, outage, memory, throughput, promotion, limits
+bench-%: .venv/.ready-test ## ours beside a peer in one run; NAME: submit, outage, memory, throughput, promotion, limits, delegation, connections
 	@.ci/servers
 	@$(PY) -m benchmarks.$*
 
@@ -77,9 +80,11 @@ chart: .venv/.ready ## lint the chart and pack it into dist/
 	@.venv/bin/helm lint --strict --quiet helm/celadon --values tests/chart/values.yaml
 	@.venv/bin/helm package helm/celadon --destination dist
 
-wheel: .venv/.ready ## build the wheel `celadon` into dist/
-	@rm -rf build  # What an earlier build left there would get into this wheel.
-	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist
+wheel: .venv/.ready ## build the wheels `celadon` and `celadon-feature` into dist/
+	@rm -rf build celadon_feature/build  # What an earlier build left there would get into these wheels.
+	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
+		. ./celadon_feature && ls dist
+	@rm -rf celadon_feature/build celadon_feature/*.egg-info  # A copy of the code within the code would be checked too.
 
 reference: .venv/.ready ## write the generated pages of docs/ anew
 	@$(PY) -m docs.reference.generate_settings
@@ -93,7 +98,7 @@ pins: ## pin requirements*.txt anew from requirements*.in (needs uv)
 	done
 
 clean: ## remove what running and testing made, not .venv
-	@rm -rf run build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf run build dist *.egg-info celadon_feature/build celadon_feature/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # The stamps make a second run instant.

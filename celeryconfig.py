@@ -66,7 +66,23 @@ lanes = {
         "visibility_s": 120,
         "fallback": "defer",
     },
+    # Jobs that run in other services, over HTTP: its queues are those of the registration file below. A slot waits for
+    # an answer, so there are as many as deliveries may be under way: the concurrencies of all queues have to fit.
+    "delegated": {
+        "queues": (),
+        "pool": "threads",
+        "concurrency": 256,
+        "prefetch": 1,
+        "lease_s": None,
+        "timeout_s": 900,
+        "grace_s": 60,
+        "visibility_s": 1200,
+        "fallback": "defer",
+    },
 }
+# The registration file of the delegated queues, in the folder that processes are started from, as this one; the setting
+# DELEGATION_FILE names another.
+delegation = "delegation.toml"
 
 # --- queues and routes ----------------------------------------------------------------------------------------------
 task_queues = [Queue(name) for lane in lanes.values() for name in lane["queues"]]  # type: ignore[attr-defined]

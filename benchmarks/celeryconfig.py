@@ -6,3 +6,4 @@ import celeryconfig as project
 from celeryconfig import *  # noqa: F403
 
 imports = (*project.imports, "benchmarks.jobs")  # type: ignore[assignment]
+delegation = ""  # No delegated queues.

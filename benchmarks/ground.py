@@ -7,7 +7,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -62,12 +62,15 @@ class Ground:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
-    """Start the servers and stop them. Raises Missing where a server's program is not installed."""
+def ground(redis_options: Sequence[str] = ()) -> Iterator[Ground]:
+    """Start the servers and stop them. Raises Missing where a server's program is not installed.
+
+    redis_options: more words of its command line.
+    """
     SETTINGS.update(DURABLE)
     with tempfile.TemporaryDirectory(prefix="celadon-bench-") as name:
         folder = Path(name)
-        redis, postgres = RedisServer(folder), PostgresServer()
+        redis, postgres = RedisServer(folder, redis_options), PostgresServer()
         try:
             redis.start()
             postgres.start()

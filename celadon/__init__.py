@@ -17,6 +17,7 @@ from celadon import errors
 
 if TYPE_CHECKING:
     from celadon.bulk import Submission, submit_many
+    from celadon.delegation.submitting import delegate
     from celadon.errors import Permanent
     from celadon.jobs import JobSummary, JobView, Receipt, StepView, Submitted
     from celadon.ledger.listing import JobPage, list_jobs
@@ -40,6 +41,7 @@ __all__ = [
     "Submission",
     "Submitted",
     "cancel",
+    "delegate",
     "errors",
     "find",
     "job",
@@ -65,6 +67,7 @@ _HOME = {
     "Submission": "celadon.bulk",
     "Submitted": "celadon.jobs",
     "cancel": "celadon.ledger.operating",
+    "delegate": "celadon.delegation.submitting",
     "find": "celadon.ledger.looking",
     "job": "celadon.task",
     "list_jobs": "celadon.ledger.listing",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import kombu.pools
 from celery import Celery
 from celery.loaders.app import AppLoader
+from kombu import Queue
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from celadon import defaults
+from celadon.delegation import file
 from celadon.queues import operators_file
 from celadon.settings import settings
 
@@ -49,6 +52,16 @@ if settings().broker_url.startswith("sentinel"):
 def load() -> None:
     """Import every module that declares jobs, so that this process knows them all."""
     app.loader.import_default_modules()
+    if file.configured() is not None:
+        for of_delegation in ("deliver", "callbacks"):
+            import_module(f"celadon.delegation.{of_delegation}")
+
+
+def know(queue: str) -> str:
+    """Tell Celery of a queue of the registration file, which is in no `task_queues`; returns the queue's name."""
+    if queue not in app.amqp.queues and queue in file.table().queues:
+        app.amqp.queues.add(Queue(queue))
+    return queue
 
 
 def patient(lane: Any = None) -> None:

@@ -13,6 +13,7 @@ from celery.beat import Scheduler
 from celadon import beat_schedule, heartbeat, limits, logs, sentry
 from celadon.app import app, load
 from celadon.chores import Chores
+from celadon.delegation.holding import Holding
 from celadon.errors import LedgerUnavailable
 from celadon.firing import fire_due
 from celadon.ledger import db, presence, schedules
@@ -37,6 +38,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         self._sender = Sender()
         self._chores = Chores(self._sender)
         self._synced = self._busy_told = False
+        self._holding = Holding()
         self._present_until = 0.0
         self._self = Worker(
             id=f"{socket.gethostname()}:{uuid.uuid4().hex[:10]}",
@@ -59,6 +61,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
                 # What somebody else holds is tried again at the next tick, and holds up nothing.
                 self._synced = self._sync()
             self._be_present()
+            self._holding.look()
             looked = fire_due()
             pause = self._chores.tick()
             if looked.fired and not looked.through:

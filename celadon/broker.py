@@ -19,7 +19,7 @@ from kombu import Connection, Producer, Queue
 from kombu.exceptions import BatchPublishError, KombuError, LimitExceeded
 
 from celadon import telemetry
-from celadon.app import app
+from celadon.app import app, know
 from celadon.redis import get_redis
 from celadon.settings import settings
 
@@ -117,7 +117,7 @@ def _send(producer: Producer, job_id: str, name: str, queue: str, pickup: bool) 
         args=(),
         kwargs={},
         task_id=job_id,
-        queue=queue,
+        queue=know(queue),
         headers={HEADER: 1, "pickup": 1} if pickup else {HEADER: 1},
         ignore_result=True,
         argsrepr="",

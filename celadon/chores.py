@@ -1,4 +1,4 @@
-"""What the scheduler does at each tick: promote, release, reap, expire, unpark, alert, prune."""
+"""What the scheduler does at each tick: promote, release, reap, expire, unpark, alert, call back, prune."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from celadon import alerts, broker, logs, registry
+from celadon.delegation.telling import Telling
 from celadon.errors import LedgerUnavailable
 from celadon.ledger import ahead, moving, presence, recovery, retention, sending
 from celadon.ledger.alerts import write_backlog_alert
@@ -60,7 +61,8 @@ class Chores:
         self._sender = sender
         self._reaper = Reaper()
         self._due: dict[str, float] = {}
-        self._aside = {name: threading.Lock() for name in ("alerts", "prune", "count")}
+        self._aside = {name: threading.Lock() for name in ("alerts", "callbacks", "prune", "count")}
+        self._callbacks = Telling()
         self._outage_told = False
 
     def tick(self) -> float:
@@ -82,6 +84,7 @@ class Chores:
             self._every(1, "expire", moving.expire)
         self._every(5, "backlog", self._watch_backlog)
         self._every(1, "alerts", lambda: self._do_aside("alerts", alerts.send_due))
+        self._every(1, "callbacks", lambda: self._do_aside("callbacks", self._callbacks.turn))
         self._every(10, "prune", lambda: self._do_aside("prune", prune))
         if settings().metrics_bind:
             self._every(COUNT_S, "count", lambda: self._do_aside("count", LEDGER.take))

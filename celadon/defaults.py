@@ -12,7 +12,7 @@ from typing import Any
 
 from kombu import Queue
 
-from celadon import queues
+from celadon import lanes, queues
 from celadon.errors import CeladonError
 from celadon.settings import settings
 
@@ -92,7 +92,7 @@ def celery(told: Mapping[str, Any]) -> dict[str, Any]:
         **DELIVERY,
         **REACHING,
         "broker_url": settings().broker_url,
-        "task_queues": [Queue(name) for name in queues.names()],
+        "task_queues": [Queue(name) for lane in lanes.declared().values() for name in lane.queues],
     }
     if settings().broker_url.startswith("rediss://"):
         # kombu's own default would accept any certificate.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 
 class CeladonError(Exception):
@@ -94,6 +95,27 @@ class Permanent(CeladonError):
     """Raised by a job to say that trying again can't help: the job is dead at once."""
 
 
+class RetryIn(CeladonError):
+    """Raised by a job: this try has failed, and the next one comes after a pause that the job chooses."""
+
+    def __init__(self, seconds: timedelta | float, message: str | None = None) -> None:
+        """seconds: the pause, instead of the declared backoff; out of attempts, the job is dead all the same."""
+        super().__init__(message)
+        self.seconds = _pause_s(seconds)
+
+
+class DeliveryFailed(RetryIn):
+    """A delivery to another service did not succeed; it is tried again after the queue's backoff."""
+
+
+class DeliveryRefused(Permanent):
+    """A delivery to another service was answered in a way that another try can't change."""
+
+
+class CallbackFailed(CeladonError):
+    """Whoever asked to be told how a job has ended could not be told; it is tried again."""
+
+
 class StepsFailed(CeladonError):
     """Some independent steps failed; the others are done."""
 
@@ -105,6 +127,29 @@ class StepsFailed(CeladonError):
 
 class StepNameUsedTwice(Permanent):
     """A step's name was used twice in one run; a name is the step's identity, so give each its own."""
+
+
+class InvalidTable(CeladonError):
+    """The registration file of the delegated queues can't be used."""
+
+    problems: Sequence[str] = ()  # Each `file:line: what is wrong; the cure`.
+
+
+class Unresolved(CeladonError):
+    """A service has no address now: its name is not known, or the resolver does not answer."""
+
+    service: str | None = None
+    host: str | None = None
+
+
+class TargetNotAllowed(CeladonError):
+    """An address that nothing may be delivered to."""
+
+    host: str
+
+
+class UnusableKeys(CeladonError):
+    """Signing keys can't be read, or are none."""
 
 
 class Departure(BaseException):
@@ -126,6 +171,15 @@ class TooLate(Departure):
     """The run came to its beginning later than its limit's window allows: the job goes back, to wait for its turn."""
 
 
+class Postponed(Departure):
+    """Raised by a job: it can't go on now for no fault of its own. It runs again later, and no try is burnt."""
+
+    def __init__(self, seconds: timedelta | float, reason: str) -> None:
+        """seconds: when it runs again, from now on. reason: kept in the job's timeline."""
+        super().__init__(reason)
+        self.seconds = _pause_s(seconds)
+
+
 class CancelRequested(Departure):
     """An operator asked for this running job to be cancelled."""
 
@@ -136,3 +190,10 @@ class Asleep(Departure):
     def __init__(self, wake_at: object) -> None:
         self.wake_at = wake_at
         super().__init__(f"asleep until {wake_at}")
+
+
+def _pause_s(length: timedelta | float) -> float:
+    """A pause in seconds. Raises InvalidOption."""
+    from celadon.times import seconds
+
+    return seconds("seconds", length) or 0.0

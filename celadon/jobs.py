@@ -31,7 +31,9 @@ class NewJob:
     scope: str | None = None
     trace: Mapping[str, str] | None = None
     key: str | None = None
+    key_scope: str = ""  # Within what the key is unique.
     payload_hash: str = ""
+    callback: str | None = None  # The URL that its end is to be told to.
     schedule: str | None = None
     due: datetime | None = None
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from celadon.delegation import file
+from celadon.delegation.entries import CALLBACKS, CALLBACKS_EACH, CALLBACKS_MOST
 from celadon.errors import InvalidLimit, UnknownJob, UnknownQueue
 from celadon.queues import lane_of, operators_file
 from celadon.registry import storable
@@ -139,10 +141,24 @@ def declared() -> dict[tuple[Kind, str], tuple[Limit, ...]]:
             # A misspelt name would be a limit that holds nobody.
             if kind == "queue":
                 lane_of(name)
+                if name in file.table().queues:
+                    raise InvalidLimit("the limits of a delegated queue stand in the registration file")
             elif kind == "job":
                 registry.get(name)
         except (InvalidLimit, UnknownQueue, UnknownJob) as error:
             raise type(error)(f"celeryconfig.limits[{text!r}]: {error}", **vars(error)) from error
+    return made
+
+
+def registered() -> dict[tuple[Kind, str], tuple[Limit, ...]]:
+    """What the registration file says of its queues, by gate; and of callbacks, if it names receivers."""
+    made: dict[tuple[Kind, str], tuple[Limit, ...]] = {}
+    for name, entry in file.table().entries.items():
+        starts, per_s = (None, None) if entry.rate is None else (entry.rate.starts, entry.rate.per_s)
+        made["queue", name] = (Limit(concurrency=entry.concurrency, starts=starts, per_s=per_s),)
+    if file.table().callbacks:
+        # The tenant of a callback is its receiver.
+        made["queue", CALLBACKS] = (Limit(concurrency=CALLBACKS_MOST), Limit(concurrency=CALLBACKS_EACH, each="tenant"))
     return made
 
 

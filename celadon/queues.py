@@ -1,84 +1,70 @@
-"""Queues and lanes: what `celeryconfig.lanes` declares, and which lane works which queue."""
+"""Queues: which lane works which, those of the operator's file and those of the registration file as it is now."""
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
-import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from types import ModuleType
-from typing import Any
+from dataclasses import dataclass, replace
 
+from celadon.delegation import file
+from celadon.delegation.entries import Table
 from celadon.errors import CeladonError, UnknownQueue
-from celadon.settings import settings
+from celadon.lanes import DELEGATED, FALLBACKS, POOLS, Lane, declared, operators_file
 
-POOLS = ("threads", "prefork")
-FALLBACKS = ("inline", "defer", "refuse")
+__all__ = [
+    "DEFAULT",
+    "FALLBACKS",
+    "POOLS",
+    "Lane",
+    "lane",
+    "lane_of",
+    "lanes",
+    "longest_s",
+    "names",
+    "operators_file",
+    "queue_for",
+]
+
 DEFAULT = "default"  # The queue of jobs that neither name one nor have a route, unless task_default_queue says another.
+MOST_NAMED = 20  # Queues that an error lists.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lane:
-    """A way of working queues."""
+class _View:
+    """What follows from one reading of both files; made anew when either is another."""
 
-    name: str
-    queues: tuple[str, ...]
-    pool: str  # threads | prefork
-    concurrency: int
-    prefetch: int  # Messages held per slot.
-    timeout_s: float  # Longest run of a job that names no time-out of its own.
-    grace_s: float  # What a worker may take to stop.
-    visibility_s: int  # When Redis hands an unacknowledged message out again.
-    fallback: str  # What submit does when the broker is away and the job names nothing else.
-    lease_s: float | None = None  # How long a claim stands unless renewed; None: the setting LEASE_S.
-
-    @property
-    def lease(self) -> float:
-        return self.lease_s or settings().lease_s
+    declared: Mapping[str, Lane]
+    table: Table
+    lanes: Mapping[str, Lane]
+    owners: Mapping[str, Lane]
+    names: tuple[str, ...]
 
 
-@lru_cache(maxsize=1)
-def operators_file() -> ModuleType:
-    """The module that CELERY_CONFIG_MODULE names. Raises CeladonError."""
-    name = settings().celery_config_module
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name.split(".")[0] and error.name != name:
-            raise
-        raise CeladonError(
-            f"The configuration module {name!r} is not found; run from the folder that holds it, "
-            "or name it in CELERY_CONFIG_MODULE"
-        ) from error
+_last: _View | None = None
 
 
-@lru_cache(maxsize=1)
+def _view() -> _View:
+    global _last
+    told, table = declared(), file.table()
+    view = _last
+    if view is None or view.declared is not told or view.table is not table:
+        view = _last = _made(told, table)
+    return view
+
+
+def _made(told: Mapping[str, Lane], table: Table) -> _View:
+    made = dict(told)
+    if table.queues and DELEGATED in made:
+        one = made[DELEGATED]
+        made[DELEGATED] = replace(one, queues=(*one.queues, *table.queues))
+    owners = {queue: one for one in made.values() for queue in one.queues}
+    return _View(declared=told, table=table, lanes=made, owners=owners, names=tuple(sorted(owners)))
+
+
 def lanes() -> Mapping[str, Lane]:
-    """The lanes by name. Raises CeladonError for a lane that can't work."""
-    declared: Mapping[str, Mapping[str, Any]] = getattr(operators_file(), "lanes", {})
-    made: dict[str, Lane] = {}
-    owner: dict[str, str] = {}
-    for name, facts in declared.items():
-        try:
-            lane = Lane(name=name, **facts)
-        except TypeError as error:
-            raise CeladonError(f"celeryconfig.lanes[{name!r}]: {error}") from error
-        if lane.pool not in POOLS or lane.fallback not in FALLBACKS or lane.concurrency < 1:
-            raise CeladonError(
-                f"celeryconfig.lanes[{name!r}]: pool is one of {POOLS} (here {lane.pool!r}), fallback one of "
-                f"{FALLBACKS} (here {lane.fallback!r}), concurrency at least 1 (here {lane.concurrency})"
-            )
-        for queue in lane.queues:
-            if queue in owner:
-                raise CeladonError(
-                    f"celeryconfig.lanes: queue {queue!r} is in {owner[queue]!r} and in {name!r}; keep one"
-                )
-            owner[queue] = name
-        made[name] = lane
-    if not made:
-        raise CeladonError("celeryconfig declares no lanes, so no queue would be worked; add `lanes = {...}`")
-    return made
+    """The lanes by name; `delegated` has the queues of the registration file. Raises CeladonError."""
+    return _view().lanes
 
 
 def lane(name: str) -> Lane:
@@ -90,22 +76,47 @@ def lane(name: str) -> Lane:
 
 def lane_of(queue: str) -> Lane:
     """The lane that works a queue. Raises UnknownQueue."""
-    for one in lanes().values():
-        if queue in one.queues:
-            return one
-    raise UnknownQueue(f"No lane works the queue {queue!r}; there are: {', '.join(names())}", queue=queue)
+    view = _view()
+    try:
+        return view.owners[queue]
+    except KeyError:
+        raise UnknownQueue(f"No lane works the queue {queue!r}; {_hint(queue, view)}", queue=queue) from None
+
+
+def _hint(queue: str, view: _View) -> str:
+    near = difflib.get_close_matches(queue, view.names, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    own = sorted(name for one in view.declared.values() for name in one.queues)
+    more = len(view.names) - len(own)
+    problem = file.last_error()
+    return (
+        f"there are: {', '.join(own[:MOST_NAMED])}"
+        + (f" and {more} of the registration file" if more else "")
+        + (f" (which can't be used as it stands: {problem})" if problem else "")
+    )
+
+
+def longest_s(queue: str) -> float:
+    """The longest run of a job in this queue that names no time-out. Raises UnknownQueue.
+
+    A job may be under way whose queue has just been taken out of the registration file; it has the time of that lane.
+    """
+    view = _view()
+    one = view.owners.get(queue) or view.lanes.get(DELEGATED) or lane_of(queue)
+    return one.timeout_s
 
 
 def names() -> list[str]:
     """All queues, by name."""
-    return sorted(queue for one in lanes().values() for queue in one.queues)
+    return list(_view().names)
 
 
 def queue_for(name: str, *, declared: str | None, delayed: bool) -> str:
     """The queue of a job: as declared, else `scheduled` for what is due later, else by route, else the default."""
     if declared is not None:
         return declared
-    if delayed and "scheduled" in names():
+    if delayed and "scheduled" in _view().owners:
         return "scheduled"
     for pattern, route in getattr(operators_file(), "task_routes", {}).items():
         if fnmatch.fnmatch(name, pattern):

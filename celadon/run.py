@@ -21,6 +21,8 @@ from celadon.errors import (
     LedgerUnavailable,
     LostClaim,
     Permanent,
+    Postponed,
+    RetryIn,
     StepsFailed,
     TooLate,
 )
@@ -28,7 +30,7 @@ from celadon.jobs import Claim, Failure, storable_text
 from celadon.keeper import Running, keeper
 from celadon.ledger import claims, moving, places
 from celadon.ledger.claims import WhyNot
-from celadon.queues import lane_of
+from celadon.queues import lane_of, longest_s
 from celadon.registry import Definition
 from celadon.settings import settings
 from celadon.states import Outcome, State
@@ -108,7 +110,7 @@ def run_job(
             claims.give_back(claim)
             moving.park(claim.job_id)
             return Ran(why=claims.why_not(job_id))
-        timeout_s = definition.timeout.total_seconds() if definition.timeout else lane_of(claim.queue).timeout_s
+        timeout_s = definition.timeout.total_seconds() if definition.timeout else longest_s(claim.queue)
         running = Running(claim=claim, lease_s=lease_s, deadline=time.monotonic() + timeout_s)
         keeper().add(running)
         try:
@@ -167,6 +169,9 @@ def _call(running: Running, definition: Definition, runner: Runner) -> Ending:
     except TooLate as late:
         reason = str(late)
         return Ending(lambda: claims.give_back_late(claim, reason), reason)
+    except Postponed as postponed:
+        again_in_s, why = postponed.seconds, str(postponed)
+        return Ending(lambda: claims.postpone(claim, again_in_s, why), why)
     except Departure as departure:
         return Ending(lambda: claims.give_back(claim), str(departure))
     except LedgerUnavailable as away:
@@ -213,13 +218,15 @@ def _retry_in_s(claim: Claim, definition: Definition, error: BaseException) -> f
         return None
     if claim.attempt + 1 >= claim.max_attempts:
         return None
+    if isinstance(error, RetryIn):
+        return error.seconds
     return backoff.delay_s(claim.attempt + 1, definition.backoff, definition.backoff_cap)
 
 
 def end_timed_out(running: Running) -> bool:
     """Depart for a run that is out of time. Its later writes are fenced. False: it had departed by itself."""
     claim, definition = running.claim, registry.get(running.claim.name)
-    allowed = definition.timeout or timedelta(seconds=lane_of(claim.queue).timeout_s)
+    allowed = definition.timeout or timedelta(seconds=longest_s(claim.queue))
     what = f"it ran longer than its time-out of {allowed.total_seconds():g} s"
     failure = Failure(
         kind="TimedOut", message=what, traceback=what, fingerprint=fingerprint("TimedOut", claim.name, "")

@@ -56,6 +56,27 @@ class Settings(BaseSettings):
     )
     canary_s: float = Field(15, gt=0, description="How long that message may take, before the worker begins anew, s.")
 
+    delegation_file: str = Field(
+        "",
+        description="Registration file of the delegated queues; empty: the one that `celeryconfig.delegation` names.",
+    )
+    queue_concurrency_default: int = Field(
+        5, ge=1, le=100_000, description="Deliveries at a time of a delegated queue that names no `concurrency`."
+    )
+    queue_timeout_default: int = Field(
+        30_000, ge=1, description="Longest wait for the answer of a delegated queue that names no `timeout`, ms."
+    )
+    queue_retry_attempts: int = Field(
+        3, ge=1, le=100, description="Tries of a job of a delegated queue that names no `attempts`."
+    )
+    queue_retry_backoff: Literal["exponential", "fixed"] = Field(
+        "exponential", description="How the pauses between them grow where a delegated queue names no `backoff`."
+    )
+    port: int = Field(3019, ge=1, le=65535, description="Where the fleet serves `/health` and `/internal/status`.")
+    fleet_host: str = Field(
+        "127.0.0.1", description="The address on which it serves them; 0.0.0.0: all of them, as a container needs."
+    )
+
     smtp_url: str = Field(
         "smtp://127.0.0.1:1025",
         description="Mail server: smtp:// or smtps://, with user:password@ if needed.",
@@ -109,6 +130,11 @@ def settings() -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}" for e in error.errors()]
         raise CeladonError("The environment holds settings that can't be used. " + "; ".join(lines)) from error
+
+
+def secret(name: str) -> str | None:
+    """A variable that is named elsewhere, such as a signing key's by the registration file. None: it is not set."""
+    return os.environ.get(name)
 
 
 def override(**changes: object) -> None:

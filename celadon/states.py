@@ -38,7 +38,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     ASLEEP = "asleep"  # Went to sleep in `steps.sleep`.
-    INTERRUPTED = "interrupted"  # Given back by a stopping worker or an inline run over its budget.
+    INTERRUPTED = "interrupted"  # Given back by a stopping worker or an inline run over its budget, or postponed.
     CRASHED = "crashed"  # Its process died, or its lease ran out.
     LOST = "lost"  # Its lease ran out while the ledger itself was away: nobody's crash.
     CANCELLED = "cancelled"

@@ -23,7 +23,7 @@ from celadon.errors import (
     StepNameUsedTwice,
     StepsFailed,
 )
-from celadon.jobs import storable_text
+from celadon.jobs import Claim, storable_text
 from celadon.keeper import Running
 from celadon.ledger import claims, marks
 from celadon.ledger.db import session, translated
@@ -60,6 +60,11 @@ class Steps:
         self._seen: set[str] = set()
         self._asked_at = time.monotonic()
         self._collected: dict[str, Exception] | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """The job as this run has it: its id, queue, payload, and the tries that failed before."""
+        return self._claim
 
     def run(
         self,

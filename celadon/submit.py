@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from celadon import admission, broker, fallback, joining, logs, outlook, registry, telemetry, tracing
 from celadon.deadline import Abandoned, within
+from celadon.delegation import belonging
 from celadon.errors import InvalidOption, InvalidPayload, LedgerUnavailable, PayloadTooLarge, Refused
 from celadon.ids import new_id
 from celadon.jobs import NewJob, Receipt, Submitted
@@ -66,24 +67,34 @@ def submit(
     with telemetry.refusals(name):
         definition = registry.get(name)
         new = prepare(definition, payload, key, run_at, delay, expires_in, queue, priority, tenant)
-        wants = definition.confirm if confirm is None else confirm
-        receipt = Receipt(job_id=new.id, outcome=Submitted.PENDING)
-        if session is not None:
-            return _join(session, new, definition, wants, receipt, began)
+        return accept(new, definition, definition.confirm if confirm is None else confirm, session, began)
 
-        def store(abandoned: Abandoned) -> tuple[str, State, bool]:
-            with begin() as connection:
-                stored = insert_job(connection, new)
-                abandoned.check()
-            return stored
 
-        job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
-        if fresh:
-            deliver(new, definition, state, wants, receipt, began)
-        else:
-            receipt.job_id = job_id
-            receipt.settle(Submitted.DUPLICATE, reason=used(new, state))
-    telemetry.submitted(name, receipt, time.monotonic() - began)
+def accept(
+    new: NewJob,
+    definition: Definition,
+    confirm: bool,
+    session: Session | scoped_session[Session] | None,
+    began: float,
+) -> Receipt:
+    """Store a job that was prepared, and see to what follows. Raises what `submit` raises after that."""
+    receipt = Receipt(job_id=new.id, outcome=Submitted.PENDING)
+    if session is not None:
+        return _join(session, new, definition, confirm, receipt, began)
+
+    def store(abandoned: Abandoned) -> tuple[str, State, bool]:
+        with begin() as connection:
+            stored = insert_job(connection, new)
+            abandoned.check()
+        return stored
+
+    job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
+    if fresh:
+        deliver(new, definition, state, confirm, receipt, began)
+    else:
+        receipt.job_id = job_id
+        receipt.settle(Submitted.DUPLICATE, reason=used(new, state))
+    telemetry.submitted(new.name, receipt, time.monotonic() - began)
     return receipt
 
 
@@ -215,6 +226,7 @@ def prepare(
     queue: str | None,
     priority: int | None,
     tenant: str | None,
+    callback: str | None = None,
 ) -> NewJob:
     """What is to be stored. Raises what `submit` raises before it writes."""
     plain = definition.validate(payload)
@@ -245,13 +257,14 @@ def prepare(
     delayed = bool(delay_s) or (run_at is not None and run_at > datetime.now(UTC))
     where = queue or definition.queue_of(delayed=delayed)
     lane_of(where)  # Raises UnknownQueue.
+    attempts = belonging.attempts(definition.name, where, definition.attempts)
     return NewJob(
         id=new_id(),
         name=definition.name,
         queue=where,
         payload=plain,
         size=size,
-        max_attempts=definition.attempts,
+        max_attempts=attempts,
         state=State.SCHEDULED if delayed else State.QUEUED,
         priority=priority or 0,
         run_at=run_at,
@@ -261,6 +274,13 @@ def prepare(
         scope=definition.scope_of(plain),
         trace=tracing.current(),
         key=key,
-        # A key of one tenant gives its job to no other. NUL is in neither of the two.
-        payload_hash=hashlib.sha256(text.encode() + (f"\0{tenant}".encode() if tenant else b"")).hexdigest(),
+        key_scope=belonging.key_scope(definition.name, where),
+        payload_hash=_hash(text, tenant, callback),
+        callback=callback,
     )
+
+
+def _hash(payload: str, tenant: str | None, callback: str | None) -> str:
+    """What a key stands for. One of a tenant gives its job to no other. NUL is in none of the three."""
+    told = payload + (f"\0{tenant}" if tenant else "") + (f"\0\0{callback}" if callback else "")
+    return hashlib.sha256(told.encode()).hexdigest()

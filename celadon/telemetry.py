@@ -152,6 +152,31 @@ def _count_ended(name: str, outcome: Outcome, seconds: float | None = None) -> N
         metrics.RUN_SECONDS.observe(seconds, name)
 
 
+# --- delegation -------------------------------------------------------------------------------------------------------
+
+
+@_observer
+def delivered(queue: str, service: str, what: str, outcome: str, seconds: float, status: int | None, why: str) -> None:
+    """A request about a job was made of the service that owns its queue. what: post | ask."""
+    told = {"queue": queue, "service": service, "what": what, "outcome": outcome, "seconds": round(seconds, 3)}
+    if why:
+        log.warning("delivery.answered", **told, status=status, why=why)
+    else:
+        log.info("delivery.answered", **told, status=status)
+    metrics.DELIVERIES.add(queue, what, outcome)
+    metrics.DELIVERY_SECONDS.observe(seconds, queue)
+
+
+@_observer
+def endpoint_circuit(service: str, *, open_for_s: float | None, reason: str = "") -> None:
+    """An endpoint is taken for away for so long, or (None) for back."""
+    if open_for_s is None:
+        log.info("delivery.circuit_closed", service=service)
+    else:
+        log.warning("delivery.circuit_opened", service=service, open_for_s=open_for_s, reason=reason)
+        metrics.ENDPOINT_OPENINGS.add(service)
+
+
 # --- the process ------------------------------------------------------------------------------------------------------
 
 

@@ -133,6 +133,7 @@ def main() -> None:
         lambda stage: Demo(stage).tell(),
         settings=RAISED,
         lane_settings={"default": {"CELERY_CONFIG_MODULE": "deploy.demo_config"}},
+        copies={"delegated": 0},  # Orders are not delegated.
         next_=[
             "make demo-limits   how a limit holds orders back",
             "make up   the same, to play with: shop, API, Flower",

@@ -10,3 +10,5 @@ TAKEN = FOLDER / "taken"  # The id of the order that has.
 
 LIMITS_FOLDER = ROOT / "run" / "demo-limits"
 LIMITS_HISTORY = LIMITS_FOLDER / "history"  # A line for each order that began or ended: when, in which process.
+
+DELEGATION_FOLDER = ROOT / "run" / "demo-delegation"

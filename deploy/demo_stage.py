@@ -43,12 +43,19 @@ class Stage:
 
 
 def play(
-    folder: Path, story: Callable[[Stage], bool], *, only: Sequence[str] = (), next_: Sequence[str] = (), **how: Any
+    folder: Path,
+    story: Callable[[Stage], bool],
+    *,
+    prepare: Callable[[], None] = lambda: None,
+    only: Sequence[str] = (),
+    next_: Sequence[str] = (),
+    **how: Any,
 ) -> None:
     """Tell a story on a stack of its own, say where to look next, and exit: 0 only if the story was a good one.
 
     Args:
         folder: emptied first; gets everything that the stack writes.
+        prepare: called before anything starts, to put files into the folder.
         only: the programs that are started; none: all.
         next_: commands to try next, each with what it does.
         how: more fields of the stack.
@@ -57,6 +64,7 @@ def play(
         signal.signal(number, _interrupt)
     begun, good = time.monotonic(), False
     with _alone(folder):
+        prepare()
         web, redis, mail, flower = free_ports(4)
         ports = Ports(web=web, redis=redis, mail=mail, flower=flower)
         stack = Stack(folder=folder, ports=ports, restart=False, **how)
@@ -71,7 +79,8 @@ def play(
             print("\ninterrupted; everything it started is stopped")
         except (NotReady, OSError, subprocess.CalledProcessError) as error:
             print(f"\nfailed: {error}")
-    print(_where_next(stack, time.monotonic() - begun, next_))
+    print(f"\nTook {time.monotonic() - begun:.0f} s. Where to look next:")
+    print("\n".join(f"  {line}" for line in [*_left(stack, shop="mail" in only or not only), *next_]))
     sys.exit(0 if good else 1)
 
 
@@ -93,15 +102,16 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _where_next(stack: Stack, seconds: float, more: Sequence[str]) -> str:
+def _left(stack: Stack, *, shop: bool) -> list[str]:
+    """What the stack has left in its folder."""
+
     def short(path: Path) -> Path:
         return path.relative_to(ROOT)
 
-    lines = [
-        f"Took {seconds:.0f} s. Where to look next:",
-        f"  {short(stack.mail)}/*.eml   every message the customers got",
-        f"  {short(stack.folder)}/celadon.db   the ledger, the orders and the invoices (SQLite)",
-        f"  {short(stack.logs)}/   what each process logged",
-        *(f"  {line}" for line in more),
+    mail = f"{short(stack.mail)}/*.eml   every message the customers got"
+    ledger = "the ledger, the orders and the invoices" if shop else "the ledger"
+    return [
+        *([mail] if shop else []),
+        f"{short(stack.folder)}/celadon.db   {ledger} (SQLite)",
+        f"{short(stack.logs)}/   what each process logged",
     ]
-    return "\n" + "\n".join(lines)

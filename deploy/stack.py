@@ -6,11 +6,12 @@ The workers come from the table of lanes in `celeryconfig.py`: a lane added ther
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from celadon.queues import lane as lane_now
 from celeryconfig import lanes
 from deploy.environment import Secrets
 from deploy.redis import redis_server
@@ -69,7 +70,9 @@ class Stack:
         restart: start a program again when it ends by itself (`make up`); no: the caller does (`make demo`).
         settings: more settings for all processes.
         lane_settings: more settings for the workers of one lane.
-        copies: how many workers a lane has, where it is not one.
+        copies: how many workers a lane has, where it is not one. A lane that has no queues has none: `delegated`, where
+            no registration file names any.
+        more: other programs that run beside these; asked for when the stack starts.
     """
 
     folder: Path
@@ -80,6 +83,7 @@ class Stack:
     settings: Mapping[str, str] = field(default_factory=dict)
     lane_settings: Mapping[str, dict[str, str]] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
+    more: Callable[[], Sequence[Program]] = tuple
 
     @property
     def environment(self) -> dict[str, str]:
@@ -112,7 +116,7 @@ class Stack:
 
     def programs(self) -> list[Program]:
         """Everything this stack runs, in the order of starting."""
-        programs = [*self._servers(), *self._celadon()]
+        programs = [*self._servers(), *self.more(), *self._celadon()]
         if self.secrets:
             programs.append(self._flower(self.secrets))
         return programs
@@ -140,7 +144,7 @@ class Stack:
         return {
             f"worker-{lane}" + (f"-{number}" if number > 1 else ""): lane
             for lane in lanes
-            for number in range(1, self.copies.get(lane, 1) + 1)
+            for number in range(1, self.copies.get(lane, 1 if lane_now(lane).queues else 0) + 1)
         }
 
     def _servers(self) -> list[Program]:

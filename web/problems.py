@@ -83,6 +83,12 @@ def invalid(problems: list[Problem]) -> Response:
     return _known(InvalidOrder(problems))
 
 
+def not_found(error: errors.UnknownQueue | errors.UnknownJob) -> Response:
+    """404 for a misspelt name that stands in the address, not in the body."""
+    told = of_error(error)
+    return problem(404, told["detail"], told["type"].rpartition(":")[2])
+
+
 def _to_mend(error: Exception) -> list[dict[str, str]]:
     """The fields of the request to mend, each with what is wrong."""
     if isinstance(error, InvalidOrder):

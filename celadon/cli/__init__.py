@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from celadon.cli import jobs, keys, limits, processes, schedules, switches
+from celadon.cli import delegation, jobs, keys, limits, processes, schedules, switches
 from celadon.cli.groups import Root
 
 main = click.version_option(package_name="celadon")(
@@ -12,7 +12,15 @@ main = click.version_option(package_name="celadon")(
         {
             "Begin": (processes.init, processes.migrate),
             "Run": (processes.worker, processes.beat, processes.web),
-            "Jobs": (jobs.job, jobs.jobs, jobs.cancel, jobs.replay, jobs.run_now, jobs.reschedule),
+            "Jobs": (
+                delegation.delegate,
+                jobs.job,
+                jobs.jobs,
+                jobs.cancel,
+                jobs.replay,
+                jobs.run_now,
+                jobs.reschedule,
+            ),
             "Schedules": (schedules.schedules,),
             "Queues, jobs of a name, tenants": (
                 switches.pause,

@@ -66,7 +66,7 @@ def _waiting(gate: Gate) -> str:
 
 
 def _source(gate: Gate) -> str:
-    return "celeryconfig" if gate.source == "config" else "set"
+    return {"config": "celeryconfig", "file": "registration file"}.get(gate.source or "", "set")
 
 
 @limits.command("set")

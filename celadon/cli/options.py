@@ -32,16 +32,25 @@ class Moment(click.ParamType[datetime]):
         return moment
 
 
+class Json(click.ParamType[object]):
+    """A JSON value."""
+
+    name = "json"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r} is no JSON: {error}", param, ctx)
+
+
 class Payload(click.ParamType[dict[str, object]]):
     """A JSON object."""
 
     name = "json"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, object]:
-        try:
-            payload = json.loads(value) if isinstance(value, str) else value
-        except ValueError as error:
-            self.fail(f"{value!r} is no JSON: {error}", param, ctx)
+        payload = Json().convert(value, param, ctx)
         if not isinstance(payload, dict):
             self.fail(f"{value!r} is no JSON object; write it as '{{\"field\": 1}}'", param, ctx)
         return payload

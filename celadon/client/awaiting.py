@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from celadon.client import http
-from celadon.client.bodies import NewJob, Options
+from celadon.client.bodies import DelegateOptions, NewJob, Options
 from celadon.client.calls import Calls, Filters
 from celadon.client.errors import ApiError
 from celadon.client.exchange import Policy
@@ -41,6 +41,9 @@ class AsyncCeladonClient:
 
     async def submit(self, name: str, payload: Mapping[str, Any], **options: Unpack[Options]) -> Receipt:
         return await self._do(self._calls.submit(name, payload, options))
+
+    async def delegate(self, queue: str, data: Any, **options: Unpack[DelegateOptions]) -> Receipt:
+        return await self._do(self._calls.delegate(queue, data, options))
 
     async def submit_many(self, jobs: Iterable[NewJob], *, key: str | None = None) -> list[Receipt | ApiError]:
         return await self._do(self._calls.submit_many(jobs, key))

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from celadon.client import http
-from celadon.client.bodies import NewJob, Options
+from celadon.client.bodies import DelegateOptions, NewJob, Options
 from celadon.client.calls import Calls, Filters
 from celadon.client.errors import ApiError
 from celadon.client.exchange import Policy
@@ -56,6 +56,13 @@ class CeladonClient:
         raised, give it the error's `idempotency_key`.
         """
         return self._do(self._calls.submit(name, payload, options))
+
+    def delegate(self, queue: str, data: Any, **options: Unpack[DelegateOptions]) -> Receipt:
+        """Submit a job that is delivered to the service that owns the queue; options as of `celadon.delegate`.
+
+        Its key is as of `submit`.
+        """
+        return self._do(self._calls.delegate(queue, data, options))
 
     def submit_many(self, jobs: Iterable[NewJob], *, key: str | None = None) -> list[Receipt | ApiError]:
         """Submit many jobs; in their order, the receipt of each, or the error for which it was refused.

@@ -30,6 +30,18 @@ class Options(TypedDict, total=False):
     confirm: bool | None
 
 
+class DelegateOptions(TypedDict, total=False):
+    """The options of a delegated job; they mean what they mean to `celadon.delegate`."""
+
+    key: str | None
+    run_at: datetime | None
+    delay: timedelta | float | None
+    expires_in: timedelta | float | None
+    priority: int | None
+    tenant: str | None
+    callback: str | None
+
+
 class NewJob(Options):
     """One of many submissions."""
 
@@ -47,7 +59,7 @@ def key_of(job: NewJob, otherwise: str) -> str:
     return otherwise if own is None else own
 
 
-def body_of(job: NewJob, key: str) -> bytes:
+def body_of(job: Mapping[str, Any], key: str) -> bytes:
     """A submission as the API takes it. Raises InvalidRequest."""
     with sendable():
         return encoded(

@@ -7,8 +7,20 @@ from datetime import datetime, timedelta
 from typing import Any, TypedDict
 from urllib.parse import quote, urlsplit
 
-from celadon.client.bodies import NewJob, Options, body_of, encoded, explain, key_of, new_key, parts, sendable, text
-from celadon.client.errors import ApiError, InvalidRequest
+from celadon.client.bodies import (
+    DelegateOptions,
+    NewJob,
+    Options,
+    body_of,
+    encoded,
+    explain,
+    key_of,
+    new_key,
+    parts,
+    sendable,
+    text,
+)
+from celadon.client.errors import ApiError, InvalidRequest, KeyConflict, UnknownQueue
 from celadon.client.exchange import Policy, exchange
 from celadon.client.flow import Answer, Flow, Found, Open, Pause, Read, Request, Send
 from celadon.client.stream import Parser
@@ -73,6 +85,20 @@ class Calls:
         except ApiError as error:
             error.idempotency_key = key
             explain(error, job, key)
+            raise
+
+    def delegate(self, queue: str, data: Any, options: DelegateOptions) -> Flow[Receipt]:
+        key = options.get("key")
+        key = new_key() if key is None else key
+        try:
+            body = body_of({**options, "data": data}, key)
+            return value_of(Receipt, (yield from self._ask("POST", _at("queues", queue, "jobs"), body=body)))
+        except ApiError as error:
+            error.idempotency_key = key
+            if isinstance(error, KeyConflict):
+                error.key = key
+            elif isinstance(error, UnknownQueue):
+                error.queue = queue
             raise
 
     def submit_many(self, jobs: Iterable[NewJob], key: str | None) -> Flow[list[Receipt | ApiError]]:

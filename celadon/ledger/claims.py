@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from celadon import backoff, telemetry
 from celadon.errors import LostClaim
-from celadon.jobs import Claim, Failure
+from celadon.jobs import Claim, Failure, storable_text
 from celadon.ledger import places
 from celadon.ledger.alerts import raise_alert
 from celadon.ledger.db import at, begin, reading
@@ -296,9 +296,13 @@ def fail(
     return _depart(claim, outcome, leave, {}, failure=failure, alert_after=alert_after)
 
 
-def postpone(claim: Claim, seconds: float) -> State:
-    """running → scheduled, unburnt: the run could not go on for no fault of its own. Raises LostClaim."""
-    return _depart(claim, Outcome.INTERRUPTED, _leave(State.SCHEDULED, run_at=at(seconds)), {})
+def postpone(claim: Claim, seconds: float, reason: str | None = None) -> State:
+    """running → scheduled, unburnt: the run could not go on for no fault of its own. Raises LostClaim.
+
+    reason: what its attempt says in the job's timeline.
+    """
+    leave = _leave(State.SCHEDULED, run_at=at(seconds))
+    return _depart(claim, Outcome.INTERRUPTED, leave, {}, told=reason and storable_text(reason))
 
 
 def give_back(claim: Claim) -> State:
@@ -367,10 +371,11 @@ def _depart(
     *,
     failure: Failure | None = None,
     alert_after: int = 0,
+    told: str | None = None,
 ) -> State:
     """Run the fenced UPDATE, and record the attempt in the same transaction. Raises LostClaim."""
     with begin() as connection:
-        row = _left(connection, claim, outcome, leave, values, failure.traceback if failure else None)
+        row = _left(connection, claim, outcome, leave, values, failure.traceback if failure else told)
         if failure is not None:
             raise_alert(connection, claim, failure, State(row.state), row.attempt, alert_after)
     telemetry.ended(claim, outcome, State(row.state), failure)

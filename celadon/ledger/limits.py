@@ -18,7 +18,7 @@ from celadon.ledger.releasing import release, somebody_waits
 from celadon.ledger.switches import note
 from celadon.ledger.tables import in_state, jobs, starts, switches
 from celadon.ledger.writing import upsert
-from celadon.limits import Kind, Limit, declared, generation, parsed, together
+from celadon.limits import Kind, Limit, declared, generation, parsed, registered, together
 from celadon.states import State
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "sync",
 ]
 
+CONFIG, FILE = "config", "file"  # Where limits come from that nobody has set at run time.
 WAITING_MOST = 10_000
 KEYS_MOST = 100  # Tenants that a rule is told for: those that use it most.
 
@@ -59,7 +60,7 @@ class Gate:
     kind: Kind
     name: str
     rules: tuple[Limit, ...]
-    source: str | None  # Of the rules: config | api. None: there have never been any.
+    source: str | None  # Of the rules: config | file | api. None: there have never been any.
     paused: bool  # Now: a pause whose end has come is none.
     until: datetime | None  # When the pause ends by itself.
     reason: str | None
@@ -105,12 +106,13 @@ def add(kind: Kind, name: str, rule: Limit, *, actor: str) -> tuple[Limit, ...]:
 def reset(kind: Kind, name: str, *, actor: str) -> tuple[Limit, ...]:
     """Back to what `celeryconfig.limits` of this process declares, or to no limit. Returns what holds now.
 
-    Raises InvalidLimit, LedgerUnavailable.
+    Of a delegated queue: to what the registration file of this process says. Raises InvalidLimit, LedgerUnavailable.
     """
-    rules = declared().get((kind, name), ())
+    configured, of_file = declared().get((kind, name), ()), registered().get((kind, name))
+    rules, source = (configured, CONFIG) if of_file is None else (of_file, FILE)
     with begin() as connection:
         releasing.lock(connection)
-        _set(connection, kind, name, rules, limits_source="config", generation=generation())
+        _set(connection, kind, name, rules, limits_source=source, generation=generation() if source == CONFIG else 0)
         note(connection, actor, "reset limit", f"{kind} {name}", {"limits": [rule.as_dict() for rule in rules]})
     return rules
 
@@ -123,15 +125,28 @@ def sync(configured: Mapping[tuple[Kind, str], Sequence[Limit]], generation: int
     LedgerUnavailable.
     """
     with begin() as connection:
-        releasing.lock(connection)
-        found = {(row.kind, row.name): row for row in connection.execute(select(switches))}
-        ours = {gate for gate, row in found.items() if row.limits_source == "config"}
-        for kind, name in sorted(configured.keys() | ours):
-            row, rules = found.get((kind, name)), tuple(configured.get((kind, name), ()))
-            if row is not None and (row.limits_source == "api" or row.generation > generation):
-                continue
-            if row is None or parsed(row.limits or ()) != rules or row.generation != generation:
-                _set(connection, kind, name, rules, limits_source="config", generation=generation)
+        return sync_on(connection, configured, generation, source=CONFIG)
+
+
+def sync_on(
+    connection: Connection,
+    configured: Mapping[tuple[Kind, str], Sequence[Limit]],
+    generation: int,
+    *,
+    source: str,
+) -> list[str]:
+    """The same, in a transaction that is under way, and for the limits of one source: CONFIG or FILE."""
+    releasing.lock(connection)
+    found = {(row.kind, row.name): row for row in connection.execute(select(switches))}
+    ours = {gate for gate, row in found.items() if row.limits_source == source}
+    for kind, name in sorted(configured.keys() | ours):
+        row, rules = found.get((kind, name)), tuple(configured.get((kind, name), ()))
+        newer = row is not None and row.limits_source == source and row.generation > generation
+        if newer or (row is not None and row.limits_source == "api"):
+            continue
+        there = () if row is None else parsed(row.limits or ())
+        if row is None or (there, row.limits_source, row.generation) != (rules, source, generation):
+            _set(connection, kind, name, rules, limits_source=source, generation=generation)
     return [f"{kind} {name}" for kind, name in sorted(ours) if found[kind, name].generation > generation]
 
 

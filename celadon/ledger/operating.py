@@ -11,7 +11,7 @@ from celadon.errors import InvalidOption, NotAllowed, UnknownJobId
 from celadon.ids import new_id
 from celadon.ledger.bounded import command
 from celadon.ledger.db import at
-from celadon.ledger.tables import audit, jobs, steps
+from celadon.ledger.tables import audit, callbacks, jobs, steps
 from celadon.states import FINAL, State
 from celadon.times import instant, seconds
 
@@ -71,6 +71,8 @@ def replay(job_id: str, *, actor: str = "operator") -> None:
                 expires_at=None,
             )
         )
+        # Whoever was told that it is dead is told of its next end too.
+        connection.execute(update(callbacks).where(callbacks.c.job_id == job_id).values(told_at=None))
         _note(connection, actor, "replay", job_id)
 
 

@@ -28,6 +28,7 @@ class Worker:
 
 
 def appear(worker: Worker) -> None:
+    """Say that the worker is there, or that it works other queues than before. Raises LedgerUnavailable."""
     with begin() as connection:
         facts: dict[str, Any] = {
             "id": worker.id,
@@ -43,7 +44,9 @@ def appear(worker: Worker) -> None:
         connection.execute(
             upsert(connection, workers)
             .values(**facts)
-            .on_conflict_do_update(index_elements=["id"], set_={"last_seen": at()})
+            .on_conflict_do_update(
+                index_elements=["id"], set_={name: facts[name] for name in ("queues", "tasks", "last_seen")}
+            )
         )
 
 

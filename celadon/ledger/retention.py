@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import and_, delete, func, or_, select, tuple_
 
+from celadon.ledger.callbacks import untold
 from celadon.ledger.db import at, begin, by, reading
-from celadon.ledger.tables import alerts, attempts, audit, jobs, keys, steps
+from celadon.ledger.tables import alerts, attempts, audit, callbacks, deliveries, jobs, keys, steps
 from celadon.states import State
 
 BATCH = 500  # Rows removed per transaction, so that no other write waits long.
@@ -61,17 +62,18 @@ def prune(
 
 def _remove(ids: list[str]) -> int:
     with begin() as connection:
-        # A replay may have come in between: only what is still at its end goes.
+        # A replay may have come in between: only what is still at its end goes, and of that what nobody waits to hear.
         gone = (
             connection.execute(
                 select(jobs.c.id)
-                .where(jobs.c.id.in_(ids), jobs.c.state.in_((*KEPT_STATES, State.DEAD)))
+                .where(jobs.c.id.in_(ids), jobs.c.state.in_((*KEPT_STATES, State.DEAD)), ~untold())
                 .with_for_update(skip_locked=True)
             )
             .scalars()
             .all()
         )
-        connection.execute(delete(attempts).where(attempts.c.job_id.in_(gone)))
+        for of_a_job in (attempts, deliveries, callbacks):
+            connection.execute(delete(of_a_job).where(of_a_job.c.job_id.in_(gone)))
         connection.execute(delete(steps).where(steps.c.scope.in_(gone)))
         connection.execute(delete(alerts).where(alerts.c.job_id.in_(gone), alerts.c.sent_at.is_not(None)))
         connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))

@@ -131,7 +131,7 @@ def in_state(*states: State) -> ColumnElement[bool]:
 keys = Table(
     "keys",
     metadata,
-    Column("scope", NAME, primary_key=True),  # The job's name.
+    Column("scope", NAME, primary_key=True),  # The job's name; of a delivery its queue's too.
     Column("key", NAME, primary_key=True),
     Column("payload_hash", String(64), nullable=False),
     Column("job_id", ID, nullable=False, index=True),
@@ -206,7 +206,7 @@ switches = Table(
     Column("use_broker", Boolean, nullable=False, server_default=text("true")),
     Column("reason", Text),
     Column("limits", JSON),  # A list of rules (celadon/limits.py); NULL: none.
-    Column("limits_source", String(8)),  # config | api
+    Column("limits_source", String(8)),  # config | file (of the delegated queues) | api
     Column("generation", Integer, nullable=False, server_default="0"),  # Of the configuration that set the limits.
     Column("turn", NAME),  # The tenant that was released last.
 )
@@ -281,4 +281,51 @@ api_keys = Table(
     Column("created_at", Instant, nullable=False),
     Column("last_used_at", Instant),  # Written at most once a minute.
     Column("revoked_at", Instant),
+)
+
+# Endpoints of delegated queues that can't be connected to; one that can has no row.
+circuits = Table(
+    "circuits",
+    metadata,
+    Column("service", NAME, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0"),  # To connect, in a row.
+    Column("failed_at", Instant, nullable=False),
+    Column("openings", Integer, nullable=False, server_default="0"),  # In a row; 0: it is closed.
+    Column("open_until", Instant),  # From then on one delivery may try; it is moved on for who does.
+    Column("reason", Text, nullable=False),
+)
+
+# The last request and answer of a delivery that did not succeed, one for each job; what is secret is masked.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("job_id", ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("queue", NAME, nullable=False),  # The job's.
+    Column("epoch", Integer, nullable=False),  # Of the run that sent it.
+    Column("at", Instant, nullable=False),
+    Column("verdict", Text, nullable=False),  # What became of it, in words.
+    Column("seconds", Float, nullable=False),  # From the request to its answer, or to giving up.
+    Column("request", JSON, nullable=False),  # method, url, headers, body
+    Column("answer", JSON),  # status, headers, body; NULL: there was none.
+    Index("deliveries_by_queue", "queue", "at"),
+)
+
+# Who is to be told when a job has ended.
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("job_id", ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("told_at", Instant),  # NULL: not yet, or not since it was replayed.
+    _partial("callbacks_untold", "job_id", where="told_at IS NULL"),
+)
+
+# The versions of the registration file that schedulers have, and whose limits hold.
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("digest", String(16), primary_key=True),
+    Column("since", Instant, nullable=False),  # When a scheduler had it first, or changed to it.
+    Column("last_seen", Instant, nullable=False),
+    Column("applied", Boolean, nullable=False, server_default=text("false")),
 )

@@ -25,7 +25,7 @@ from celadon.errors import KeyConflict
 from celadon.jobs import NewJob
 from celadon.ledger.db import at
 from celadon.ledger.gates import held
-from celadon.ledger.tables import jobs, keys
+from celadon.ledger.tables import callbacks, jobs, keys
 from celadon.settings import settings
 from celadon.states import State
 
@@ -80,13 +80,15 @@ def insert_job(connection: Connection, new: NewJob) -> tuple[str, State, bool]:
             return first, State(state) if state else State.SUCCEEDED, False
     facts = {f"b_{field.name}": getattr(new, field.name) for field in fields(new)}
     stored = connection.execute(_INSERT, {**facts, "b_resend_after_s": settings().resend_after_s}).scalar_one()
+    if new.callback is not None:
+        connection.execute(insert(callbacks).values(job_id=new.id, url=new.callback))
     return new.id, State(stored), True
 
 
 def _take_key(connection: Connection, new: NewJob) -> str | None:
     """Take the key for this job, or return the job that has it."""
     mine = {
-        "scope": new.name,
+        "scope": new.key_scope or new.name,
         "key": new.key,
         "payload_hash": new.payload_hash,
         "job_id": new.id,
@@ -105,7 +107,7 @@ def _take_key(connection: Connection, new: NewJob) -> str | None:
     if taken is not None:
         return None
     held = connection.execute(
-        select(keys.c.job_id, keys.c.payload_hash).where(keys.c.scope == new.name, keys.c.key == new.key)
+        select(keys.c.job_id, keys.c.payload_hash).where(keys.c.scope == mine["scope"], keys.c.key == new.key)
     ).one()
     if held.payload_hash != new.payload_hash:
         raise KeyConflict(

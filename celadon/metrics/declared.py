@@ -63,6 +63,29 @@ LATE_RUNS = Count(
     labels=("name",),
 )
 
+# --- delegation -------------------------------------------------------------------------------------------------------
+
+DELIVERIES = Count(
+    name="celadon_deliveries_total",
+    meaning=(
+        "Requests about jobs of delegated queues, by what was asked of the service (`post` the job, or `ask` after it) "
+        "and what became of the job: succeeded, failed, dead, postponed, asked, asked_again, posted_again, not_askable."
+    ),
+    labels=("queue", "what", "outcome"),
+)
+DELIVERY_SECONDS = Spread(
+    name="celadon_delivery_seconds",
+    meaning="Time from such a request to the end of its answer, or to giving up.",
+    labels=("queue",),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+    why="milliseconds in a cluster, a second for a mail, a minute for a picture",
+)
+ENDPOINT_OPENINGS = Count(
+    name="celadon_endpoint_circuit_openings_total",
+    meaning="How often a service was taken for away, since nothing connected to it.",
+    labels=("service",),
+)
+
 # --- how it stands ----------------------------------------------------------------------------------------------------
 
 CIRCUIT_OPEN = Level(

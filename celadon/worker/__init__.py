@@ -9,7 +9,8 @@ from typing import Any
 import billiard.pool
 
 from celadon import heartbeat, logs, queues, sentry
-from celadon.app import app, load, patient
+from celadon.app import app, know, load, patient
+from celadon.lanes import DELEGATED
 from celadon.metrics import serving
 from celadon.settings import settings
 
@@ -26,8 +27,8 @@ def run(lane_name: str, **instead: str | int | None) -> int:
     from celadon.worker import consuming, ending, post, remote, steps
 
     changes: dict[str, Any] = {field: value for field, value in instead.items() if value is not None}
-    lane = replace(queues.lane(lane_name), **changes)
     logs.configure()
+    lane = replace(queues.lane(lane_name), **changes)
     ending.reap()
     heartbeat.begin()
     heartbeat.keep()
@@ -44,12 +45,16 @@ def run(lane_name: str, **instead: str | int | None) -> int:
         gc.freeze()
     app.steps["worker"].add(steps.LedgerStep)
     app.steps["consumer"].add(consuming.CanaryStep)
+    if lane.name == DELEGATED:
+        from celadon.delegation.fleet import FleetStep
+
+        app.steps["worker"].add(FleetStep)
     app.conf.worker_consumer = "celadon.worker.consumer:PatientConsumer"
     worker = app.Worker(
         hostname=f"{lane.name}@{post.post().boot.replace(':', '-')}",
         pool=lane.pool,
         concurrency=lane.concurrency,
-        queues=list(lane.queues),
+        queues=[know(queue) for queue in lane.queues],
         prefetch_multiplier=lane.prefetch,
         without_gossip=True,
         without_mingle=True,
@@ -57,6 +62,9 @@ def run(lane_name: str, **instead: str | int | None) -> int:
         loglevel=settings().log_level,
         quiet=True,
     )
+    if not lane.queues:
+        # Celery takes "none" for "all"; this lane waits for a registration file that names some.
+        app.amqp.queues.deselect(list(app.amqp.queues))
     worker.start()
     if ending.wanted_anew():
         ending.begin_anew()

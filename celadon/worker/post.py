@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celadon.queues import Lane
 from celadon.run import Runner
@@ -38,6 +38,11 @@ def take(lane: Lane, boot: str | None = None) -> Post:
     global _post
     _post = Post(lane=lane, boot=boot or f"{socket.gethostname()}:{uuid.uuid4().hex[:10]}")
     return _post
+
+
+def move(queues: tuple[str, ...]) -> Post:
+    """Work these queues from now on."""
+    return take(replace(post().lane, queues=queues), post().boot)
 
 
 def post() -> Post:

@@ -83,10 +83,11 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _be_present(self) -> None:
         use_reserve()
-        here = _describe(post())
-        there = False
+        here, there = _describe(post()), False
         while not self._stopped.is_set():
             try:
+                if here.queues != post().lane.queues:  # Those of a registration file that has changed.
+                    here, there = _describe(post()), False
                 if not there:
                     presence.appear(here)
                 there = presence.beat(here.id, lost_slots=slots.lost(), dropped=work.dropped(), stopping=draining())

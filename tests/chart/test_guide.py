@@ -13,7 +13,7 @@ from tests.chart.rendering import CHART, DEFAULT, HELM, ROOT, Rendered, parse, r
 
 PAGE = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
 COMMANDS = [block for block in re.findall(r"^```console\n\$ (.*?)^```$", PAGE, re.M | re.S) if "helm upgrade" in block]
-STAGING, PRODUCTION, SCALED = COMMANDS
+STAGING, PRODUCTION, SCALED, DELEGATING = COMMANDS
 
 
 def head(values: str) -> str:
@@ -51,7 +51,7 @@ def test_the_number_of_workers_is_the_deployments_own_variable(command, variable
     done = run(command, tmp_path, **{variable: "7"})
     assert done.returncode == 0, done.stderr
     rendered = parse(done.stdout)
-    assert replicas(rendered) == {"default": 7, "data-sync": 7, "scheduled": 7}
+    assert replicas(rendered) == {"default": 7, "data-sync": 7, "scheduled": 7, "delegated": 7}
     assert rendered.one("ConfigMap", "celadon")["data"]["SENTRY_ENVIRONMENT"] == sentry
 
 
@@ -67,8 +67,15 @@ def test_without_that_variable_nothing_is_deployed(command, value, tmp_path):
 
 def test_a_lane_can_be_scaled_apart_from_the_rest(tmp_path):
     rendered = parse(run(SCALED, tmp_path, WORKER_REPLICAS_PROD="7").stdout)
-    assert replicas(rendered) == {"default": 7, "data-sync": 2, "scheduled": 7}
+    assert replicas(rendered) == {"default": 7, "data-sync": 2, "scheduled": 7, "delegated": 7}
     assert "--concurrency=80" in rendered.containers()["celadon-worker-default"]["args"]
+
+
+def test_the_registration_file_and_its_keys_go_with_the_release(tmp_path):
+    rendered = parse(run(DELEGATING, tmp_path, WORKER_REPLICAS_PROD="7").stdout)
+    assert "[queues.email]" in rendered.one("ConfigMap", "celadon-delegation")["data"]["delegation.toml"]
+    volumes = rendered.pods()["celadon-worker-delegated"]["spec"]["volumes"]
+    assert {"name": "keys", "secret": {"secretName": "celadon-features"}} in volumes
 
 
 def test_the_secret_of_the_page_holds_all_that_pods_ask_of_it():

@@ -56,9 +56,9 @@ def test_a_lane_is_changed_where_its_values_stand():
 @pytest.mark.parametrize(
     ("replicas", "expected"),
     [
-        ((), {"default": 5, "data_sync": 5, "scheduled": 5}),
-        (("--set", "workers.data_sync.replicas=2"), {"default": 5, "data_sync": 2, "scheduled": 5}),
-        (("--set", "workers.data_sync.replicas=0"), {"default": 5, "data_sync": 0, "scheduled": 5}),
+        ((), {"default": 5, "data_sync": 5, "scheduled": 5, "delegated": 5}),
+        (("--set", "workers.data_sync.replicas=2"), {"default": 5, "data_sync": 2, "scheduled": 5, "delegated": 5}),
+        (("--set", "workers.data_sync.replicas=0"), {"default": 5, "data_sync": 0, "scheduled": 5, "delegated": 5}),
     ],
 )
 def test_a_lane_has_the_replicas_it_names_or_those_of_all(replicas, expected):

@@ -8,7 +8,8 @@ import yaml
 from tests.chart.rendering import DEFAULT, EVERYTHING, HERE, Manifest, Rendered, render
 
 PEERS = yaml.safe_load((HERE / "everything.yaml").read_text())["networkPolicy"]
-PORTS = {"web": 8000, "flower": 5555}
+PORTS = {"web": 8000, "flower": 5555, "worker-delegated": 3019}
+FROM = {"web": "webFrom", "flower": "flowerFrom", "worker-delegated": "statusFrom"}
 
 
 def ports(rendered: Rendered, name: str) -> dict[str, int]:
@@ -21,7 +22,7 @@ def closed_but(policy: Manifest) -> tuple[dict[str, str], list[Manifest]]:
     return policy["spec"]["podSelector"]["matchLabels"], policy["spec"]["ingress"]
 
 
-def test_web_and_flower_have_a_service_each_which_leads_to_where_they_listen(rendered):
+def test_web_flower_and_the_fleet_have_a_service_each_which_leads_to_where_they_listen(rendered):
     services = rendered.of("Service")
     assert set(services) == {f"celadon-{name}" for name in PORTS}
     for name, port in PORTS.items():
@@ -29,6 +30,7 @@ def test_web_and_flower_have_a_service_each_which_leads_to_where_they_listen(ren
         assert leads["port"] == 80
         assert ports(rendered, f"celadon-{name}")[leads["targetPort"]] == port
     assert rendered.environment("celadon-web")["WEB_BIND"] == "0.0.0.0:8000"
+    assert rendered.environment("celadon-worker-delegated")["FLEET_HOST"] == "0.0.0.0"
 
 
 def test_an_ingress_leads_its_host_to_the_service_of_web():
@@ -53,17 +55,17 @@ def test_without_a_certificate_an_ingress_has_no_tls():
 def test_policies_close_every_port_but_those_and_open_them_to_the_peers_named():
     rendered = render(*EVERYTHING)
     policies = rendered.of("NetworkPolicy")
-    assert set(policies) == {"celadon-metrics", "celadon-web", "celadon-flower"}
+    assert set(policies) == {"celadon-metrics", *(f"celadon-{name}" for name in PORTS)}
     pods, left = closed_but(policies["celadon-metrics"])
     assert all(pods.items() <= pod["metadata"]["labels"].items() for pod in rendered.pods().values())
     assert left == [{"ports": [{"port": 9464}], "from": PEERS["metricsFrom"]}]
     for name, port in PORTS.items():
         pods, left = closed_but(policies[f"celadon-{name}"])
         assert pods == rendered.one("Service", f"celadon-{name}")["spec"]["selector"]
-        assert left == [{"ports": [{"port": port}], "from": PEERS[f"{name}From"]}]
+        assert left == [{"ports": [{"port": port}], "from": PEERS[FROM[name]]}]
 
 
-@pytest.mark.parametrize("name", ["metrics", "web", "flower"])
+@pytest.mark.parametrize("name", ["metrics", *PORTS])
 def test_a_policy_without_peers_is_for_everybody(name):
     rendered = render(*DEFAULT, "--set", "networkPolicy.enabled=true")
     (left,) = closed_but(rendered.one("NetworkPolicy", f"celadon-{name}"))[1]
@@ -73,3 +75,11 @@ def test_a_policy_without_peers_is_for_everybody(name):
 def test_without_being_asked_for_there_is_neither_ingress_nor_policy():
     rendered = render(*DEFAULT)
     assert rendered.of("Ingress") == rendered.of("NetworkPolicy") == {}
+
+
+def test_the_port_of_the_fleet_is_the_setting_s_own():
+    rendered = render(*EVERYTHING, "--set", "config.PORT=4000")
+    assert ports(rendered, "celadon-worker-delegated")["status"] == 4000
+    assert rendered.environment("celadon-worker-delegated")["PORT"] == "4000"
+    (left,) = closed_but(rendered.one("NetworkPolicy", "celadon-worker-delegated"))[1]
+    assert left["ports"] == [{"port": 4000}]

@@ -74,6 +74,6 @@ def test_two_lanes_that_would_have_one_name_are_refused():
 
 
 def test_a_number_is_not_asked_for_where_every_lane_names_its_own():
-    own = [word for lane in ("default", "data_sync", "scheduled") for word in ("--set", f"workers.{lane}.replicas=1")]
+    own = [word for lane in VALUES["workers"] for word in ("--set", f"workers.{lane}.replicas=1")]
     assert render(*PRODUCTION_ALONE, *own)
     assert render(*PRODUCTION)

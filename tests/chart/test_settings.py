@@ -12,7 +12,7 @@ from docs.reference.generate_settings import operators_variables
 from tests.chart.rendering import CHART, DEFAULT, EVERYTHING, PRODUCTION, VALUES, render
 
 KNOWN = {name.upper() for name in Settings.model_fields} | {name for name, *_ in operators_variables()}
-CHARTS_OWN = {"WEB_BIND", "METRICS_BIND", "HEARTBEAT_FILE", "BEAT_GENERATION"}
+CHARTS_OWN = {"WEB_BIND", "METRICS_BIND", "FLEET_HOST", "HEARTBEAT_FILE", "BEAT_GENERATION"}
 FLOWERS = {f"FLOWER_{name}" for name in ("BASIC_AUTH", "COOKIE_SECRET", "ENABLE_EVENTS", "URL_PREFIX")}
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())["properties"]
 
@@ -22,6 +22,7 @@ SECRETS_OF = {
     "worker-default": WORKS,
     "worker-data-sync": WORKS,
     "worker-scheduled": WORKS,
+    "worker-delegated": WORKS,
     "beat": WORKS,
     "flower": {"BROKER_URL", "FLOWER_BASIC_AUTH", "FLOWER_COOKIE_SECRET"},
     "migrate": {"LEDGER_URL"},
@@ -37,7 +38,7 @@ def test_every_setting_has_one_place_in_the_values():
 
 def test_the_schema_and_the_documented_values_name_the_same_keys():
     assert set(VALUES) | {"global", "workerReplicas"} == set(SCHEMA)
-    for part in ("image", "secrets", "web", "beat", "flower", "migrate", "networkPolicy"):
+    for part in ("image", "secrets", "web", "beat", "flower", "migrate", "networkPolicy", "delegation"):
         assert set(VALUES[part]) == set(SCHEMA[part]["properties"]), part
 
 

@@ -12,6 +12,7 @@ globals().update({name: value for name, value in vars(project).items() if not na
 
 imports = ("tests.fence.jobs", "tests.fence.sabotage")
 migrations = ()
+delegation = ""  # No delegated queues.
 beat_schedule: dict[str, Any] = {}  # Each round makes schedules of its own, as operators do.
 task_routes = {
     "fence.sync": {"queue": "data_sync"},

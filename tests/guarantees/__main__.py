@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figures
 
-LONG_FORMS = ("G3", "G4", "G8", "G9", "G10", "G13", "G16")
+LONG_FORMS = ("G3", "G4", "G7", "G8", "G9", "G10", "G11", "G13", "G16")
 
 
 def main() -> int:

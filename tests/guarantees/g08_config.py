@@ -10,5 +10,6 @@ globals().update({name: value for name, value in vars(project).items() if not na
 
 imports = ("tests.guarantees.g08_jobs",)
 migrations = ()
+delegation = ""  # No delegated queues.
 beat_schedule: dict[str, Any] = {}
 limits = {"job proof.start": [{"starts": 500, "per_s": 1}]}

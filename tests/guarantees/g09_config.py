@@ -10,5 +10,6 @@ globals().update({name: value for name, value in vars(project).items() if not na
 
 imports = ("tests.guarantees.g09_jobs",)
 migrations = ()
+delegation = ""  # No delegated queues.
 beat_schedule: dict[str, Any] = {}
 limits: dict[str, Any] = {}

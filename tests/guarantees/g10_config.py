@@ -11,6 +11,7 @@ globals().update({name: value for name, value in vars(project).items() if not na
 
 imports = ("tests.guarantees.g10_jobs",)
 migrations = ()
+delegation = ""  # No delegated queues.
 limits: dict[str, Any] = {}
 
 

@@ -12,6 +12,7 @@ globals().update({name: value for name, value in vars(project).items() if not na
 
 imports = ("tests.guarantees.recovery_jobs",)
 migrations = ()
+delegation = ""  # No delegated queues.
 beat_schedule: dict[str, Any] = {}
 limits: dict[str, Any] = {}
 _changes = json.loads(os.environ.get("PROOF_LANES", "{}"))

@@ -86,6 +86,7 @@ def main() -> None:
     load()
     done: dict[str, Callable[..., Any]] = {
         "submit": lambda *args, **kwargs: celadon.submit(*args, **kwargs).as_dict(),
+        "delegate": lambda *args, **kwargs: celadon.delegate(*args, **kwargs).as_dict(),
         "find": lambda job_id: (view := celadon.find(job_id)) and view.as_dict(),
         "wait": lambda job_id, seconds: (view := celadon.wait(job_id, seconds)) and view.as_dict(),
         "cancel": lambda job_id: str(celadon.cancel(job_id)),

@@ -12,6 +12,7 @@ globals().update({name: value for name, value in vars(project).items() if not na
 # A rolling deployment, seen by the tests: some processes know the second module, others not yet.
 imports = tuple(os.environ.get("LIVE_IMPORTS", "tests.live.jobs").split(","))
 migrations = ()
+delegation = ""  # No delegated queues.
 beat_schedule: dict[str, Any] = {}
 limits: dict[str, Any] = {}
 task_routes = {"live.sync.*": {"queue": "data_sync"}, "live.*": {"queue": "default"}}

@@ -26,6 +26,7 @@ from celeryconfig import lanes as _lanes
 
 imports = ("reports",)
 migrations = ()
+delegation = ""
 beat_schedule = {}
 limits = {}
 task_routes = {}

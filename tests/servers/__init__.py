@@ -4,6 +4,7 @@ A server that is not installed fails the run where `CI=true`; elsewhere the test
 saying why.
 """
 
+from tests.servers.feature import FeatureServer
 from tests.servers.mail import MailSink
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import Missing
@@ -11,4 +12,4 @@ from tests.servers.proxy import TcpProxy
 from tests.servers.redis import RedisServer
 from tests.servers.sentry import SentrySink
 
-__all__ = ["MailSink", "Missing", "PostgresServer", "RedisServer", "SentrySink", "TcpProxy"]
+__all__ = ["FeatureServer", "MailSink", "Missing", "PostgresServer", "RedisServer", "SentrySink", "TcpProxy"]

@@ -16,7 +16,8 @@ from tests.contract.pointed import pointed
 from tests.ledgers import Ledgers
 from tests.unit.test_docs import ROOT, blocks
 
-GUIDES = [ROOT / "docs" / "guides" / f"{name}.md" for name in ("schedules", "limits", "pausing")]
+NAMES = ("schedules", "limits", "pausing", "add-a-delegated-queue")
+GUIDES = [ROOT / "docs" / "guides" / f"{name}.md" for name in NAMES]
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)

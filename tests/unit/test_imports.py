@@ -1,12 +1,13 @@
 """The import table: who may know whom. It keeps business code free of Celery and the platform free of shops.
 
-| package        | may import                       | may not                                |
-|----------------|----------------------------------|----------------------------------------|
-| `celeryconfig` | stdlib, kombu, celery.schedules  | ours                                   |
-| `services`     | `services`                       | `celadon` `tasks` `web`, Celery, Flask |
-| `celadon`      | `celadon`                        | `services` `tasks` `web`               |
-| `tasks`        | `celadon` `services`             | `web`, sibling tasks                   |
-| `web`          | `celadon` `services`             | `tasks`                                |
+| package           | may import                       | may not                                        |
+|-------------------|----------------------------------|------------------------------------------------|
+| `celeryconfig`    | stdlib, kombu, celery.schedules  | ours                                           |
+| `services`        | `services`                       | `celadon` `tasks` `web`, Celery, Flask         |
+| `celadon`         | `celadon`                        | `services` `tasks` `web`                       |
+| `celadon_feature` | `celadon_feature`                | `celadon`; a library outside its extra's file  |
+| `tasks`           | `celadon` `services`             | `web`, sibling tasks                           |
+| `web`             | `celadon` `services`             | `tasks`                                        |
 
 Besides: the environment is read in two files, and one function sends messages.
 """
@@ -21,18 +22,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("celadon", "services", "tasks", "web", "deploy", "examples")
+PACKAGES = ("celadon", "celadon_feature", "services", "tasks", "web", "deploy", "examples")
 OURS = {*PACKAGES, "celeryconfig", "tests", "benchmarks"}
 
 MAY_IMPORT_OF_OURS = {
     "services": {"services"},
     "celadon": {"celadon"},
+    "celadon_feature": {"celadon_feature"},
     "tasks": {"celadon", "services"},
     "web": {"web", "celadon", "services"},
-    "deploy": {"deploy", "celeryconfig", "celadon", "tasks", "services", "web"},
-    "examples": {"celadon", "examples"},
+    "deploy": {"deploy", "celeryconfig", "celadon", "celadon_feature", "tasks", "services", "web"},
+    "examples": {"celadon", "celadon_feature", "examples"},
 }
 FORBIDDEN_LIBRARIES = {"services": {"celery", "kombu", "flask", "flower", "redis"}}
+# A service that receives jobs installs nothing with the kit but the extras that it chose.
+LIBRARIES_OF_EXTRAS = {
+    "celadon_feature.flask": {"flask", "werkzeug"},
+    "celadon_feature.stores.redis": {"redis"},
+    "celadon_feature.stores.sql": {"sqlalchemy"},
+}
 READS_ENVIRONMENT = {"celeryconfig", "celadon.settings"}
 
 
@@ -75,6 +83,8 @@ def violations(module: str, source: str) -> list[str]:
             allowed = name.split(".")[1:2] == module.split(".")[1:2]  # Its own module, no sibling.
         elif top in OURS:
             allowed = top in MAY_IMPORT_OF_OURS[package]
+        elif package == "celadon_feature":
+            allowed = top in sys.stdlib_module_names | LIBRARIES_OF_EXTRAS.get(module, set())
         else:
             allowed = top not in FORBIDDEN_LIBRARIES.get(package, ())
         if not allowed:
@@ -125,6 +135,9 @@ def test_one_function_sends_messages() -> None:
         ("celadon.submit", "from web import create_app"),
         ("celadon.app", "import celeryconfig"),
         ("celadon.app", "importlib.import_module('tasks.orders')"),
+        ("celadon.app", "from celadon_feature import new_key"),
+        ("celadon_feature.work", "from celadon import errors"),
+        ("celadon_feature.asgi", "from flask import request"),
         ("tasks.orders", "from tasks import reports"),
         ("tasks.orders", "from .reports import build"),
         ("tasks.orders", "from web.api import x"),
@@ -150,6 +163,7 @@ def test_a_breach_of_the_table_is_caught(module: str, source: str) -> None:
         ("celeryconfig", "import os\nfrom kombu import Queue\nfrom celery.schedules import crontab"),
         ("celeryconfig", "import os\nos.environ.get('X')"),
         ("celadon.settings", "import os\nos.environ"),
+        ("celadon_feature.flask", "import hmac\nfrom flask import request\nfrom celadon_feature import Feature"),
     ],
 )
 def test_what_the_table_allows_passes(module: str, source: str) -> None:

@@ -1,7 +1,11 @@
 """The requirement files are complete, pinned, hashed, and name no place to fetch from."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +61,27 @@ def test_the_wheel_asks_for_the_same_ranges_as_the_requirements() -> None:
 def test_the_packages_the_deployment_card_names_are_named() -> None:
     named = set(wanted("requirements")) | set(wanted("requirements-test"))
     assert {"celery", "redis", "kombu", "flower", "flask", "sentry-sdk", "pytest", "pytest-celery"} <= named
+
+
+def test_the_kit_for_features_needs_nothing_and_its_extras_fit_what_is_tested_here() -> None:
+    project = tomllib.loads((ROOT / "celadon_feature/pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == []
+    extras = {name: [_package(line) for line in lines] for name, lines in project["optional-dependencies"].items()}
+    assert extras == {"flask": ["flask"], "redis": ["redis"], "sqlalchemy": ["sqlalchemy"]}
+
+
+def test_the_kits_wheel_works_by_itself(tmp_path: Path) -> None:
+    source = shutil.copytree(ROOT / "celadon_feature", tmp_path / "source")  # A build leaves things where it builds.
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        names = {name for name in packed.namelist() if ".dist-info/" not in name}
+        packed.extractall(tmp_path / "site")
+    files = {path for path in (ROOT / "celadon_feature").rglob("*") if path.suffix in (".py", ".lua", ".typed")}
+    assert names == {str(path.relative_to(ROOT)) for path in files}
+    # -S: nothing that is installed can be imported.
+    made = "import celadon_feature, celadon_feature.asgi, celadon_feature.testing; print(celadon_feature.new_key())"
+    env = {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run([sys.executable, "-S", "-c", made], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("whsec_"), done.stderr

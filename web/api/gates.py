@@ -16,7 +16,7 @@ from celadon.limits import Kind, Limit
 from services.orders.errors import Problem
 from web.api.callers import actor
 from web.api.steering_models import NewPause, Rule, Rules
-from web.problems import invalid, of_error, problem
+from web.problems import invalid, not_found
 
 
 def limited() -> Response:
@@ -87,12 +87,11 @@ def _limit(number: int, rule: Rule) -> Limit:
 
 
 def _must_be(there: Callable[[Kind, str], None], kind: Kind, name: str) -> None:
-    """404 for a misspelt name: it stands in the address, not in the body."""
+    """404 for a misspelt name."""
     try:
         there(kind, name)
     except (UnknownQueue, UnknownJob) as error:
-        told = of_error(error)
-        abort(problem(404, told["detail"], told["type"].rpartition(":")[2]))
+        abort(not_found(error))
 
 
 def _as_it_is(kind: Kind, name: str) -> Response:

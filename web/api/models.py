@@ -53,24 +53,41 @@ class Strict(BaseModel):
 # --- what requests hold
 
 
-class SubmitJob(Strict):
-    """A job to be done."""
+class Submission(Strict):
+    """What is said of a job, whoever runs it."""
 
     model_config = ConfigDict(
         json_schema_extra={"not": {"allOf": [_given("run_at", "string"), _given("delay_s", "number")]}}
     )
 
-    name: Name = Field(description="Of a declared job.")
-    payload: dict[str, Any] = Field(description="The job's parameters; its declaration says which.")
     key: Name | None = Field(None, description="Idempotency key: the same key again gives the first job back.")
     run_at: When | None = Field(None, description="When it is due; a past time is now.")
     delay_s: Seconds | None = Field(None, description="In how many seconds it is due; instead of `run_at`.")
     expires_in_s: Seconds | None = Field(None, description="Not run unless begun within so many seconds.")
-    queue: Name | None = Field(None, description="Instead of the declared one.")
     priority: Priority | None = Field(None, description="Higher goes first.")
     tenant: Name | None = Field(None, description="For whom it is done; jobs can be listed by it.")
+
+
+class SubmitJob(Submission):
+    """A job to be done."""
+
+    name: Name = Field(description="Of a declared job.")
+    payload: dict[str, Any] = Field(description="The job's parameters; its declaration says which.")
+    queue: Name | None = Field(None, description="Instead of the declared one.")
     confirm: bool | None = Field(
         None, description="Wait a moment for a worker to pick it up, and fall back if none does. Not in a bulk."
+    )
+
+
+class Delegate(Submission):
+    """A job to be delivered to the service that owns the queue."""
+
+    data: Any = Field(None, description="What the service is handed as it is; left out: null.")
+    callback: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="A URL that is told, signed, how the job has ended; its origin has to be registered.",
     )
 
 

@@ -13,6 +13,7 @@ from celadon.settings import settings
 from web.api import asked, callers, jobs, openapi, operating, orders, products, submitting
 from web.api.models import (
     MAX_NAME,
+    Delegate,
     JobList,
     JobQuery,
     JobReceipt,
@@ -65,6 +66,19 @@ ROUTES = (
         max_key=submitting.MAX_PREFIX,
         max_bytes=lambda: settings().api_max_bulk_bytes,
         answer=Results,
+    ),
+    Route(
+        method="POST",
+        rule="/queues/<named:queue>/jobs",
+        name="delegate",
+        view=submitting.delegated,
+        scope=Scope.PRODUCE,
+        body=Delegate,
+        max_key=MAX_NAME,
+        max_bytes=_one_job,
+        status=202,
+        answer=JobReceipt,
+        headers=LOCATION,
     ),
     Route(
         method="GET",

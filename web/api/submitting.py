@@ -1,4 +1,4 @@
-"""Submitting jobs: one, or many at once."""
+"""Submitting jobs: one, many at once, or one that another service runs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 from flask import Response, abort, jsonify, url_for
 from pydantic import ValidationError
 
-from celadon import Receipt, Submission, submit, submit_many
+from celadon import Receipt, Submission, delegate, submit, submit_many
 from celadon.bulk import MAX_JOBS
-from celadon.errors import CeladonError, InvalidOption
+from celadon.errors import CeladonError, InvalidOption, UnknownQueue
 from services.orders.errors import InvalidOrder, Problem
+from web.api import models
 from web.api.asked import idempotency_key, misfits
-from web.api.models import MAX_NAME, SubmitJob, SubmitJobs
-from web.problems import invalid, of_error
+from web.api.models import MAX_NAME, Delegate, SubmitJob, SubmitJobs
+from web.problems import invalid, not_found, of_error
 
 MAX_PREFIX = MAX_NAME - len(f":{MAX_JOBS - 1}")  # Of a bulk's Idempotency-Key: its jobs' keys are longer.
 
@@ -25,13 +26,10 @@ def one(body: SubmitJob) -> Response:
     is back, `scheduled`, `waiting` behind a pause, or `duplicate`: the key was used before, and this is its job.
     Whichever it is, the job is in the ledger and is not lost.
     """
-    key = idempotency_key()
-    if key is not None and body.key not in (None, key):
-        abort(invalid([Problem(field="key", message="The header Idempotency-Key says another; give one of them.")]))
     receipt = submit(
         body.name,
         body.payload,
-        key=body.key or key,
+        key=_key(body),
         run_at=body.run_at,
         delay=body.delay_s,
         expires_in=body.expires_in_s,
@@ -40,6 +38,41 @@ def one(body: SubmitJob) -> Response:
         tenant=body.tenant,
         confirm=body.confirm,
     )
+    return _accepted(receipt)
+
+
+def delegated(queue: str, body: Delegate) -> Response:
+    """Submit a job to a delegated queue
+
+    It is delivered over HTTP to the service that owns the queue, as often as the registration file says. The receipt is
+    that of any job. An idempotency key is unique within the queue.
+    """
+    try:
+        receipt = delegate(
+            queue,
+            body.data,
+            key=_key(body),
+            run_at=body.run_at,
+            delay=body.delay_s,
+            expires_in=body.expires_in_s,
+            priority=body.priority,
+            tenant=body.tenant,
+            callback=body.callback,
+        )
+    except UnknownQueue as error:
+        abort(not_found(error))
+    return _accepted(receipt)
+
+
+def _key(body: models.Submission) -> str | None:
+    """The idempotency key, from the body or the header."""
+    key = idempotency_key()
+    if key is not None and body.key not in (None, key):
+        abort(invalid([Problem(field="key", message="The header Idempotency-Key says another; give one of them.")]))
+    return body.key or key
+
+
+def _accepted(receipt: Receipt) -> Response:
     told = _told(receipt)
     answer = jsonify(told)
     answer.status_code, answer.location = 202, told["href"]

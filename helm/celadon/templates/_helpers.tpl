@@ -143,3 +143,36 @@ readinessProbe:
 - name: METRICS_BIND
   value: 0.0.0.0:9464
 {{- end }}
+
+{{/* Of web, Beat and workers: the registration file, if the values bring one. As a whole folder, for Kubernetes renews
+files of a folder when their ConfigMap changes, and the processes read it again. */}}
+{{- define "celadon.delegationVolume" -}}
+{{- if .Values.delegation.file -}}
+{{- if .Values.config.DELEGATION_FILE }}
+  {{- fail "delegation.file and config.DELEGATION_FILE are both set, so that one would be ignored; leave one out" }}
+{{- end -}}
+- name: delegation
+  configMap:
+    name: {{ include "celadon.fullname" . }}-delegation
+{{- end }}
+{{- end }}
+
+{{- define "celadon.delegationMount" -}}
+{{- if .Values.delegation.file -}}
+- name: delegation
+  mountPath: /etc/celadon-delegation
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "celadon.delegationEnv" -}}
+{{- if .Values.delegation.file -}}
+- name: DELEGATION_FILE
+  value: /etc/celadon-delegation/delegation.toml
+{{- end }}
+{{- end }}
+
+{{/* Where the fleet tells of itself. */}}
+{{- define "celadon.fleetPort" -}}
+{{ include "celadon.setting" (.Values.config.PORT | default 3019) }}
+{{- end }}

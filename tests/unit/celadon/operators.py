@@ -8,4 +8,5 @@ globals().update({name: value for name, value in vars(project).items() if not na
 
 imports = ("tests.unit.celadon.jobs",)
 migrations = ()
+delegation = ""  # No delegated queues.
 limits: dict[str, object] = {}

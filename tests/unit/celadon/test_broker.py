@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from celadon import broker
 from celadon.broker import NotSent
+from celadon.delegation import file as registration
 from celadon.ids import new_id
 from tests.contract.given import race
 from tests.contract.pointed import pointed
@@ -182,6 +184,26 @@ def test_a_queue_that_is_not_declared_is_told_and_says_nothing_of_the_broker(bro
     assert (error.value.maybe, error.value.lasting) == (False, False)
     assert not broker.circuit.open
     send()
+
+
+def test_a_queue_of_the_registration_file_is_sent_to_as_soon_as_the_file_has_it(
+    broker_of_its_own: RedisServer, tmp_path: Path
+):
+    file = tmp_path / "delegation.toml"
+    file.write_text("[queues]\n")
+    with pointed(delegation_file=str(file), broker_url=broker_of_its_own.url):
+        registration.forget()
+        with pytest.raises(NotSent, match="no queue of that name is declared"):
+            broker.send(new_id(), "unit.deferred", "brand-new")
+
+        file.write_text('[services]\na = "https://a.example"\n[queues.brand-new]\nservice = "a"\n')
+        eventually("it is read", lambda: "brand-new" in registration.table().entries)
+        broker.send(new_id(), "unit.deferred", "brand-new")
+        broker.send_many([(new_id(), "unit.deferred", "brand-new")] * 2)
+
+        with broker_of_its_own.client() as client:
+            assert client.llen("brand-new") == 3
+    registration.forget()
 
 
 def test_the_probe_leaves_nothing_behind(broker_of_its_own: RedisServer):

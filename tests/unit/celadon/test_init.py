@@ -17,7 +17,7 @@ import celeryconfig
 from celadon import scaffold
 from celadon.cli import main
 from celadon.errors import CeladonError
-from celadon.queues import Lane
+from celadon.lanes import DELEGATED, Lane
 
 
 def init(folder: Path) -> Result:
@@ -121,8 +121,9 @@ def test_a_file_is_no_folder(tmp_path):
 # --- what is written
 
 
-def test_the_lanes_are_those_of_this_project_word_for_word(lanes):
-    assert lanes == celeryconfig.lanes
+def test_the_lanes_are_those_of_this_project_word_for_word_but_for_the_delegated_one(lanes):
+    assert {**lanes, DELEGATED: celeryconfig.lanes[DELEGATED]} == celeryconfig.lanes
+    assert DELEGATED not in lanes  # It comes with a registration file.
 
 
 def test_each_lane_says_all_that_a_lane_has_and_no_more(lanes):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from celadon import queues
+from celadon import lanes, queues
+from celadon.delegation import file
 from celadon.errors import CeladonError, UnknownQueue
 from tests.contract.pointed import pointed
 
@@ -34,18 +35,22 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Declare]:
 
     def say(**names: object) -> None:
         vars(module).update(names)
-        queues.operators_file.cache_clear()
-        queues.lanes.cache_clear()
+        _read_anew()
 
     with pointed(celery_config_module=module.__name__):
         say()
         yield say
-    queues.operators_file.cache_clear()
-    queues.lanes.cache_clear()
+    _read_anew()
+
+
+def _read_anew() -> None:
+    lanes.operators_file.cache_clear()
+    lanes.declared.cache_clear()
+    file.forget()
 
 
 def test_each_lane_has_its_queues_and_every_queue_its_lane():
-    assert set(queues.lanes()) == {"default", "data_sync", "scheduled"}
+    assert set(queues.lanes()) == {"default", "data_sync", "scheduled", "delegated"}
     for name, lane in queues.lanes().items():
         assert all(queues.lane_of(queue).name == name for queue in lane.queues)
 

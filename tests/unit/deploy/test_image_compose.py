@@ -21,6 +21,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 WORKERS = {name.removeprefix("worker-"): how for name, how in SERVICES.items() if name.startswith("worker-")}
 ONE_SHOT = "migrate"
+PORT = Settings.model_fields["port"].default
 MARGIN_S = 5
 
 OPERATORS = {name: str(default) for name, default, _ in operators_variables()}
@@ -91,12 +92,16 @@ def test_only_the_database_keeps_anything():
     kept = {name: how["volumes"] for name, how in SERVICES.items() if "volumes" in how}
     assert set(COMPOSE["volumes"]) == {"postgres"}
     assert kept.pop("redis") == ["./redis-users.conf:/etc/redis/users.conf:ro"]
-    assert kept == {"postgres": ["postgres:/var/lib/postgresql/data"]}
+    assert kept.pop("postgres") == ["postgres:/var/lib/postgresql/data"]
+    # Who submits, schedules or delivers reads the registration file.
+    assert kept == {name: ["../delegation.toml:/app/delegation.toml:ro"] for name in set(PLATFORM) - {ONE_SHOT}}
 
 
 def test_ports_are_published_on_this_host_only():
     published = {name: how["ports"] for name, how in SERVICES.items() if "ports" in how}
-    assert set(published) == {"web", "flower"}
+    assert set(published) == {"web", "flower", "worker-delegated"}
+    assert published["worker-delegated"] == [f"127.0.0.1:${{FLEET_PORT:-{PORT}}}:{PORT}"]
+    assert SERVICES["worker-delegated"]["environment"]["FLEET_HOST"] == "0.0.0.0"
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from celadon.delegation import file as registration
+from celadon.settings import overridden
 from celeryconfig import lanes
 from deploy.configuration import configuration, write
 from deploy.environment import Secrets
@@ -56,6 +58,19 @@ def test_a_lane_may_have_several_workers(tmp_path: Path) -> None:
     assert workers["worker-default"] == workers["worker-default-2"] == ["worker", "default"]
     assert len(workers) == len(lanes) + 1
     assert len(set(made.metrics_ports().values())) == len(made.metrics_ports()) == 2 + len(workers)
+
+
+def test_the_delegated_lane_has_a_worker_only_if_there_are_delegated_queues(tmp_path: Path) -> None:
+    nothing = tmp_path / "delegation.toml"
+    nothing.write_text("[queues]\n")
+    with overridden(delegation_file=nothing):
+        registration.forget()
+        without = set(stack(tmp_path).metrics_ports())
+        alone = set(stack(tmp_path, copies={"delegated": 2}).metrics_ports())
+    registration.forget()
+
+    assert without == {"web", "beat", *(f"worker-{lane}" for lane in lanes if lane != "delegated")}
+    assert alone - without == {"worker-delegated", "worker-delegated-2"}
 
 
 def test_flower_speaks_to_redis_as_the_user_who_only_watches(tmp_path: Path) -> None:

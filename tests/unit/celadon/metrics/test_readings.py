@@ -39,7 +39,8 @@ def test_the_ledgers_counts_are_told_as_they_were_taken() -> None:
     counted = told(ledger)
     assert {state: counted["celadon_jobs", state] for state in State} == {**dict.fromkeys(State, 1), State.QUEUED: 3}
     queued = {queue: counted["celadon_queue_jobs", queue] for queue in queues.names()}
-    assert queued == {"default": 1, "data_sync": 2, "scheduled": 0}
+    assert {queue: number for queue, number in queued.items() if number} == {"default": 1, "data_sync": 2}
+    assert queued["scheduled"] == queued["email"] == 0  # One of the operator's file, one of the registration file.
     assert 90 <= counted["celadon_queue_oldest_age_seconds", "data_sync"] < 95
     assert counted["celadon_queue_oldest_age_seconds", "scheduled"] == 0
 

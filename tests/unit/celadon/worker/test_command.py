@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -28,11 +29,12 @@ main()
 """
 
 
-def worker(*words: str) -> str:
+def worker(*words: str, script: str = SCRIPT, **settings: str) -> str:
     """What Celery's worker would be made with: pool, concurrency and grace."""
-    command = [sys.executable, "-c", SCRIPT, "worker", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout.strip() or done.stderr
+    command = [sys.executable, "-c", script, "worker", *words]
+    environment = {**os.environ, **settings}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
+    return done.stdout.strip() if done.returncode == 0 else done.stderr
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,34 @@ def worker(*words: str) -> str:
 def test_an_option_stands_in_for_what_the_lane_says(options, changed):
     facts = {**lanes["default"], **changed}
     assert worker("default", *options) == f"{facts['pool']} {facts['concurrency']} {facts['grace_s']}"
+
+
+CONSUMED = """
+from celadon.app import app
+
+class Worker(app.Worker):
+    def start(self):
+        self.exitcode = 0
+        print(*sorted(app.amqp.queues.consume_from))
+
+app.Worker = Worker
+from celadon.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "consumed"),
+    [
+        ('[services]\na = "https://a.example"\n[queues.x]\nservice = "a"\n[queues.y]\nservice = "a"\n', "x y"),
+        ("[queues]\n", ""),  # Celery takes "none" for "all".
+    ],
+)
+def test_the_delegated_lane_consumes_the_queues_of_the_registration_file_and_no_other(tmp_path, said, consumed):
+    file = tmp_path / "delegation.toml"
+    file.write_text(said)
+
+    assert worker("delegated", script=CONSUMED, DELEGATION_FILE=str(file)) == consumed
 
 
 def test_a_grace_too_short_to_give_jobs_back_is_refused():

@@ -1,0 +1,105 @@
+"""`GET /health` and `GET /internal/status` on PORT, served by the loop that delivers: no thread or process of its own.
+
+Of several workers on one host the first one has the port. The others say so in their log and go on: what is told is of
+the whole fleet, whoever tells it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from celadon import logs
+from celadon.delegation import loop, status
+from celadon.errors import LedgerUnavailable
+from celadon.settings import settings
+
+log = logs.get("celadon.delegation")
+
+FRESH_S = 1.0  # So old may an answer be: whoever asks often asks the ledger no more often than that.
+STOP_S = 2.0  # What the end of a process waits for answers under way.
+RETRY_AFTER_S = 2
+
+_runner: web.AppRunner | None = None
+
+
+def start() -> bool:
+    """Serve from now on. False: the port is taken, or can't be had."""
+    try:
+        loop.wait_for(_start())
+    except OSError as error:
+        cure = "the one that has it tells of the whole fleet; give this one another PORT if it is to be asked too"
+        log.warning("fleet.not_served", host=settings().fleet_host, port=settings().port, error=str(error), cure=cure)
+        return False
+    log.info("fleet.served", host=settings().fleet_host, port=settings().port)
+    return True
+
+
+def stop() -> None:
+    """End serving, if it was begun."""
+    global _runner
+    ended, _runner = _runner, None
+    if ended is not None:
+        with suppress(TimeoutError):
+            loop.wait_for(asyncio.wait_for(ended.cleanup(), STOP_S))
+
+
+async def _start() -> None:
+    global _runner
+    runner = web.AppRunner(application(), access_log=None, shutdown_timeout=STOP_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings().fleet_host, settings().port, backlog=32).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    _runner = runner
+
+
+def application() -> web.Application:
+    """What is served; its handlers never keep the loop waiting."""
+    made = web.Application(client_max_size=1024)
+    healthy, told = _Remembered(status.health), _Remembered(lambda: (200, status.status()))
+
+    async def health(_: web.Request) -> web.Response:
+        return await healthy.answer()
+
+    async def internal_status(_: web.Request) -> web.Response:
+        return await told.answer()
+
+    made.router.add_get("/health", health)
+    made.router.add_get("/internal/status", internal_status)
+    return made
+
+
+class _Remembered:
+    """An answer, made in a thread by one at a time and good for FRESH_S."""
+
+    def __init__(self, make: Callable[[], tuple[int, dict[str, Any]]]) -> None:
+        self._make = make
+        self._making = asyncio.Lock()
+        self._until = 0.0
+        self._last: tuple[int, dict[str, Any]] = (503, {})
+
+    async def answer(self) -> web.Response:
+        async with self._making:
+            if time.monotonic() >= self._until:
+                self._last = await asyncio.to_thread(self._made)
+                self._until = time.monotonic() + FRESH_S
+        code, told = self._last
+        headers = {"Cache-Control": "no-store", **({"Retry-After": str(RETRY_AFTER_S)} if code == 503 else {})}
+        return web.json_response(told, status=code, headers=headers)
+
+    def _made(self) -> tuple[int, dict[str, Any]]:
+        try:
+            return self._make()
+        except LedgerUnavailable:
+            return 503, {"error": "the ledger does not answer"}
+        except Exception as error:
+            log.exception("fleet.status_failed")
+            return 500, {"error": type(error).__name__}

@@ -1,0 +1,126 @@
+"""What failed deliveries sent and got: kept by job, without secrets, as long as the job."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from celadon.jobs import Claim
+from celadon.ledger import claims, deliveries, retention
+from celadon.ledger.deliveries import BODY_MOST, MASKED, Answer, Request, cut, masked
+from celadon.ledger.operating import replay
+from celadon.ledger.recovery import reap
+from celadon.ledger.tables import deliveries as table
+from celadon.states import Outcome, State
+from tests.contract.given import FAILURE, NAME, a_claim, change, count, let_its_lease_run_out
+
+pytestmark = pytest.mark.usefixtures("ledger")
+
+REQUEST = Request(method="POST", url="http://mail:80/internal/process-job", headers={"Accept": "*/*"}, body="{}")
+ANSWER = Answer(status=500, headers={"Server": "x"}, body="oh no")
+
+
+def keep(claim: Claim, answer: Answer | None = ANSWER, **facts: Any) -> bool:
+    told: dict[str, Any] = {"verdict": "it answered 500", "seconds": 0.5, "request": REQUEST, **facts}
+    return deliveries.keep(claim, answer=answer, **told)
+
+
+def test_a_delivery_is_found_as_it_was_kept() -> None:
+    claim = a_claim()
+    assert deliveries.find(claim.job_id) is None
+
+    assert keep(claim)
+
+    found = deliveries.find(claim.job_id)
+    assert found is not None
+    assert (found.verdict, found.seconds, found.request, found.answer) == ("it answered 500", 0.5, REQUEST, ANSWER)
+
+
+def test_the_last_one_of_a_job_is_kept() -> None:
+    claim = a_claim()
+    keep(claim)
+
+    assert keep(claim, None, verdict="connection refused")
+
+    found = deliveries.find(claim.job_id)
+    assert found is not None
+    assert (found.verdict, found.answer, count(table)) == ("connection refused", None, 1)
+
+
+def test_a_run_that_has_lost_its_claim_keeps_nothing() -> None:
+    claim = a_claim()
+    claims.give_back(claim)
+
+    assert not keep(claim)
+
+    assert deliveries.find(claim.job_id) is None
+
+
+def test_they_go_with_their_job() -> None:
+    claim = a_claim()
+    keep(claim)
+    claims.finish(claim, None)
+
+    assert retention.prune(NAME, keep=0, keep_for=timedelta(days=1)) == 1
+
+    assert count(table) == 0
+
+
+def test_what_the_database_could_not_hold_is_left_out() -> None:
+    claim = a_claim()
+
+    assert keep(claim, verdict="a\x00b\ud800" + "x" * 5000)
+
+    found = deliveries.find(claim.job_id)
+    assert found is not None
+    assert len(found.verdict) == 2000
+    assert "\x00" not in found.verdict
+
+
+def test_tries_that_failed_are_counted_those_before_a_replay_too() -> None:
+    claim = a_claim()
+    claims.give_back(claim)
+    assert deliveries.tries(claim.job_id) == 0
+    claims.fail(a_claim(claim.job_id), FAILURE, retry_in_s=None, alert_after=9)
+    replay(claim.job_id)
+    change(claim.job_id, state=State.QUEUED)
+    claims.fail(a_claim(claim.job_id), FAILURE, retry_in_s=0, alert_after=9, outcome=Outcome.TIMED_OUT)
+
+    assert deliveries.tries(claim.job_id) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Authorization", "webhook-signature", "Set-Cookie", "Cookie", "X-Api-Key", "x-auth-token", "X-Secret", "PASSWORD"],
+)
+def test_what_opens_doors_is_masked(name: str) -> None:
+    assert masked({name: "s3cret"}) == {name: MASKED}
+
+
+def test_what_does_not_is_shown() -> None:
+    told = {"Idempotency-Key": "0190", "webhook-id": "0190", "Content-Type": "application/json", "traceparent": "00-1"}
+    assert masked(told) == told
+
+
+def test_headers_and_bodies_are_kept_as_far_as_they_are_read() -> None:
+    assert len(masked({f"X-{n}": "x" * 9000 for n in range(200)})) == 50
+    assert max(map(len, masked({"X-Long": "x" * 9000}).values())) == 500
+    assert cut(b"{}") == "{}"
+    assert cut(b"\xff\x00") == "\ufffd\ufffd"
+    assert cut(b"x" * 100_000) == "x" * BODY_MOST + "… (100000 bytes)"
+
+
+def test_a_frozen_run_that_wakes_up_late_changes_nothing_of_a_later_one() -> None:
+    stale = a_claim()
+    let_its_lease_run_out(stale.job_id)
+    reap()
+    later = a_claim(stale.job_id, exclusive=True)
+    keep(later, verdict="the later one")
+
+    assert not keep(stale, verdict="the stale one")
+
+    found = deliveries.find(stale.job_id)
+    assert found is not None
+    assert found.verdict == "the later one"
