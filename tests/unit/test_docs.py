@@ -27,7 +27,11 @@ NOT_RUN = "<!-- not run:"  # On the line before a block: followed by the reason.
 EXAMPLES = {
     "submit_a_job": ["receipt: inline", "result 'Hello, Ada!'", "same key: duplicate, same job: True"],
     "feature_flask": ["again: 200", "replayed: true, mails: 1", '"permanent":true', "not signed by us: 401"],
-    "feature_asgi": ["image-gen: 200", '"result":"a picture of a heron"', 'analytics: 200 {"success":true,"result":42}'],
+    "feature_asgi": [
+        "image-gen: 200",
+        '"result":"a picture of a heron"',
+        'analytics: 200 {"success":true,"result":42}',
+    ],
     "steps": ["after the first try: scheduled", "reserved once: [7]; charged with one key: True"],
     "sleep": ["wakes in 14 days", "tries that failed: 0", "short sleep: inline, 'reminded'"],
     "limits": ["at once: acme, acme\n", "room for 0, 3 wait", "later: acme, acme, acme, bolt\n", "resumed: 1 ran"],
