@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 
+from tests.forked import run
 from tests.servers import PostgresServer
 from tests.servers.process import celadon
 
@@ -67,12 +67,6 @@ class Ledgers:
 
 def migrate(url: str, config: str, env: Mapping[str, str] | None = None) -> None:
     """Run `celadon migrate` on the database at `url`; its output is the message when it fails."""
-    done = subprocess.run(
-        celadon("migrate"),
-        env={**os.environ, **UNLIMITED, **(env or {}), "LEDGER_URL": url, "CELERY_CONFIG_MODULE": config},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    told = {**os.environ, **UNLIMITED, **(env or {}), "LEDGER_URL": url, "CELERY_CONFIG_MODULE": config}
+    done = run(celadon("migrate"), env=told, cwd=Path.cwd(), timeout=60)
     assert done.returncode == 0, f"celadon migrate failed:\n{done.stdout}{done.stderr}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 
 import redis
 
-from tests.servers.process import spawn_with_pipes
+from tests.forked import Forked, fork
 
 
 class Refusal(Exception):
@@ -36,9 +35,7 @@ class Caller:
     def __init__(self, env: Mapping[str, str], folder: Path, name: str = "caller") -> None:
         self.took_ms = 0.0
         self._log = folder / f"{name}.log"
-        self._process: subprocess.Popen[bytes] = spawn_with_pipes(
-            [sys.executable, "-m", "tests.live.caller"], self._log, env=env
-        )
+        self._process: Forked = fork([sys.executable, "-m", "tests.live.caller"], self._log, env=env, pipes=True)
 
     def ask(self, what: str, *args: Any, **kwargs: Any) -> Any:
         """Have `what` done; `took_ms` then says how long it took over there.

@@ -18,7 +18,8 @@ import celery
 from pytest_celery import CeleryTestContainer, CeleryTestWorker, CeleryWorkerCluster
 
 from tests.eventually import eventually
-from tests.servers.process import celadon, kill_group, spawn
+from tests.forked import Forked, fork
+from tests.servers.process import celadon, kill_group
 
 # A worker imports Celery and the ledger's libraries: about 1.5 s on two busy cores.
 START_S = 30.0
@@ -43,7 +44,7 @@ class WorkerProcess(CeleryTestContainer):  # type: ignore[misc]
         self._folder = folder
         self._command = celadon("worker", lane, *words)
         self.log = folder / f"{name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     # --- what CeleryTestNode asks for
 
@@ -113,7 +114,7 @@ class WorkerProcess(CeleryTestContainer):  # type: ignore[misc]
     def start(self) -> None:
         """Start it without waiting; `ready` waits. Its log begins anew."""
         self.log.unlink(missing_ok=True)
-        self._process = spawn(self._command, self.log, env=self._env, cwd=self._folder)
+        self._process = fork(self._command, self.log, env=self._env, cwd=self._folder)
 
     def stop(self, timeout: float = 30) -> int:
         """SIGTERM, wait, and by force after `timeout` seconds; returns the exit status."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +13,13 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, select, text
 
 from tests.eventually import eventually
+from tests.forked import Forked, fork, run
 from tests.live.caller import Caller
 from tests.live.effects import effects, metadata
 from tests.live.gates import Gates
 from tests.live.nodes import Worker, WorkerProcess, Workers
 from tests.servers import RedisServer
-from tests.servers.process import celadon, kill_group, spawn
+from tests.servers.process import celadon, kill_group
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "tests.live.celeryconfig"
@@ -57,7 +57,7 @@ class Platform:
         metadata.create_all(self.engine)
         self._nodes: list[Worker] = []
         self._callers: list[Caller] = []
-        self._beats: list[subprocess.Popen[bytes]] = []
+        self._beats: list[Forked] = []
 
     @property
     def env(self) -> dict[str, str]:
@@ -87,8 +87,8 @@ class Platform:
         Workers(node).start()
         return node
 
-    def beat(self) -> subprocess.Popen[bytes]:
-        process = spawn(celadon("beat"), self.folder / "beat.log", env=self.env, cwd=self.folder)
+    def beat(self) -> Forked:
+        process = fork(celadon("beat"), self.folder / "beat.log", env=self.env, cwd=self.folder)
         self._beats.append(process)
         return process
 
@@ -100,9 +100,7 @@ class Platform:
 
     def command(self, *words: str) -> str:
         """Run `celadon WORDS`; returns what it printed."""
-        done = subprocess.run(
-            celadon(*words), env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False
-        )
+        done = run(celadon(*words), env=self.env, cwd=self.folder, timeout=30)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -16,11 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from tests.eventually import eventually
+from tests.forked import Forked, fork
 from tests.live.nodes import Workers
 from tests.live.platform import Platform
 from tests.live.watchedconfig import WORD
 from tests.servers import SentrySink
-from tests.servers.process import celadon, free_port, kill_group, spawn
+from tests.servers.process import celadon, free_port, kill_group
 
 PROCESSES = ("default", "data_sync", "beat", "web")
 BEATING = ("default", "data_sync", "beat")  # The web is asked over HTTP.
@@ -35,7 +35,7 @@ class Watched(Platform):
         super().__post_init__()
         self.ports = {name: free_port() for name in PROCESSES}
         self.web_port = free_port()
-        self.others: dict[str, subprocess.Popen[bytes]] = {}
+        self.others: dict[str, Forked] = {}
 
     def start(self) -> None:
         self.lanes = {lane: self.worker(lane, **self._own(lane)) for lane in ("default", "data_sync")}
@@ -50,7 +50,7 @@ class Watched(Platform):
 
     def _spawn(self, name: str, **more: str) -> None:
         env = {**self.env, **self._own(name), **more}
-        self.others[name] = spawn(celadon(name), self.folder / f"{name}.log", env=env, cwd=self.folder)
+        self.others[name] = fork(celadon(name), self.folder / f"{name}.log", env=env, cwd=self.folder)
 
     def _own(self, name: str) -> dict[str, str]:
         return {"METRICS_BIND": f"127.0.0.1:{self.ports[name]}", "HEARTBEAT_FILE": str(self.heartbeat(name))}

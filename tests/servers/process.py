@@ -12,10 +12,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Process(Protocol):
+    """What was started, in whatever way; the leader of its group."""
+
+    @property
+    def pid(self) -> int: ...
 
 
 class Missing(RuntimeError):
@@ -109,7 +117,7 @@ def spawn_with_pipes(
         )
 
 
-def kill_group(process: subprocess.Popen[bytes], by: signal.Signals = signal.SIGKILL) -> None:
+def kill_group(process: Process, by: signal.Signals = signal.SIGKILL) -> None:
     """Send `by` to the process and to everything in its group; a group that is gone already is no error."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, by)

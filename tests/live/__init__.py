@@ -1,0 +1,1 @@
+"""Whole deployments, of real servers and real processes, as a user starts them."""
