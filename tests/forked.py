@@ -98,7 +98,7 @@ def fork(
     cwd: Path | None = None,
     pipes: bool = False,
 ) -> Forked:
-    """Like `spawn` for a command line of this interpreter, `python -c CODE …` or `python -m MODULE …`.
+    """Like `spawn` for a command line of this interpreter: `python -c CODE …`, `-m MODULE …` or a file.
 
     pipes: to its input and from its output; only its errors go to `log`.
     """
@@ -149,8 +149,8 @@ class Server:
     def fork(
         self, command: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None, streams: Sequence[int]
     ) -> Forked:
-        if command[0] != sys.executable or command[1] not in ("-c", "-m"):
-            raise ValueError(f"{command[:2]} is not this interpreter with -c or -m; start it with `spawn`")
+        if command[0] != sys.executable:
+            raise ValueError(f"{command[0]} is not this interpreter; start it with `spawn`")
         around = {"env": dict(os.environ if env is None else env), "cwd": str(cwd or Path.cwd())}
         return Forked(self._ask({"command": list(command), **around}, streams))
 
@@ -218,15 +218,22 @@ def become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
     installed = sys.path[1 + len(python_path()) :]
     os.environ.clear()
     os.environ.update(order["env"])
-    _, option, what, *words = sys.orig_argv[:] = order["command"]
-    sys.argv[:] = [option, *words]
-    sys.path[:] = ["" if option == "-c" else order["cwd"], *python_path(), *installed]
-    name_process(" ".join(words) or what.rpartition(".")[2])
-    if option == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
+    sys.orig_argv[:] = order["command"]
+    sys.argv[:] = arguments = order["command"][1:]
+    sys.path[:] = [*python_path(), *installed]
+    name_process(" ".join(arguments[2:]) or arguments[-1])
+    if arguments[0] == "-c":
+        code = sys.argv.pop(1)
+        sys.path.insert(0, "")
         sys.modules["__main__"] = ModuleType("__main__")
-        exec(what, vars(sys.modules["__main__"]))
+        exec(code, vars(sys.modules["__main__"]))
+    elif arguments[0] == "-m":
+        module = sys.argv.pop(1)
+        sys.path.insert(0, order["cwd"])
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, str(Path(arguments[0]).parent))
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 def python_path() -> list[str]:

@@ -58,6 +58,7 @@ class Shop(Platform):
             "WEB_WORKERS": str(PROCESSES),
             "WEB_THREADS": str(THREADS),
             **UNLIMITED,
+            "TICK_S": "0.25",  # Nothing waits for the scheduler here, and each of its looks is Chromium's loss.
             "CONFIRM_MS": "5000",  # An order that a test holds must be with the worker, not with a web process.
         }
         self.port = free_port()

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import text
 
 from tests.eventually import eventually
+from tests.live.caller import Refusal
 from tests.live.nodes import Worker
 from tests.live.platform import Platform
 from tests.servers import FeatureServer
@@ -52,7 +53,17 @@ class Delegating(Platform):
         new.replace(self.file)
 
     def delegate(self, queue: str, data: Any = None, **options: Any) -> str:
-        return str(self.call.ask("delegate", queue, data, **options)["job_id"])
+        """The job's id. A queue that was just registered is known to a producer a second later."""
+
+        def accepted() -> str:
+            try:
+                return str(self.call.ask("delegate", queue, data, **options)["job_id"])
+            except Refusal as refusal:
+                if refusal.kind != "UnknownQueue":
+                    raise
+                return ""
+
+        return eventually(f"the producer knows the queue {queue}", accepted, within=3)
 
     def limits(self) -> dict[str, Any]:
         """The limits of queues, by name."""

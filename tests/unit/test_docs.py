@@ -17,6 +17,7 @@ from celadon.metrics.kinds import Spread
 from celadon.states import TRANSITIONS, State
 from docs.reference.generate_metrics import page as metrics_page
 from docs.reference.generate_settings import page as settings_page
+from tests import forked
 from tests.guarantees.__main__ import LONG_FORMS
 from tests.ledgers import Ledgers
 
@@ -64,15 +65,7 @@ def script(text: str) -> str:
 def run(arguments: list[str], ledger_url: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the project's folder, on this ledger, without a broker."""
     settings = {"LEDGER_URL": ledger_url, "USE_BROKER": "false", "LOG_LEVEL": "ERROR", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    return forked.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **settings}, timeout=50)
 
 
 @pytest.mark.parametrize("page", [pytest.param(p, id=name(p)) for p in PAGES if script(p.read_text()).strip()])

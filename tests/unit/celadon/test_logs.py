@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests import forked
 
 CONFIGURED = """
 import logging
@@ -32,14 +34,8 @@ logs.get("celadon.test").warning("job.late", job_id="j1")
 
 def printed(program: str, **settings: str) -> tuple[str, str]:
     """What a process of its own prints to standard output and to standard error."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
+    done = forked.run([sys.executable, "-c", program], env={**os.environ, **settings}, cwd=Path.cwd(), timeout=30)
+    done.check_returncode()
     return done.stdout, done.stderr
 
 

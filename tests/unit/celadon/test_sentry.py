@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from celadon import sentry
+from tests import forked
 from tests.eventually import eventually
 from tests.servers import SentrySink
 
@@ -18,14 +20,8 @@ SECRET = "a-word-that-may-not-leave"
 
 
 def run(program: str, dsn: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "SENTRY_DSN": dsn, "LOG_FORMAT": "json", **settings},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    told = {**os.environ, "SENTRY_DSN": dsn, "LOG_FORMAT": "json", **settings}
+    return forked.run([sys.executable, "-c", program], env=told, cwd=Path.cwd(), timeout=30)
 
 
 def test_without_a_dsn_the_package_is_not_even_looked_for() -> None:

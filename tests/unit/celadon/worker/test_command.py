@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from celeryconfig import lanes
+from tests import forked
 
 SCRIPT = """
 from celadon.app import app
@@ -33,7 +34,7 @@ def worker(*words: str, script: str = SCRIPT, **settings: str) -> str:
     """What Celery's worker would be made with: pool, concurrency and grace."""
     command = [sys.executable, "-c", script, "worker", *words]
     environment = {**os.environ, **settings}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
+    done = forked.run(command, env=environment, cwd=Path.cwd(), timeout=30)
     return done.stdout.strip() if done.returncode == 0 else done.stderr
 
 
