@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, select
 
 from celadon import broker, logs, outlook
 from celadon.deadline import Abandoned, within
@@ -56,6 +56,9 @@ def give_on(claim: Claim) -> None:
         tell(limits.release(_gates(claim.queue, claim.name, claim.tenant), most=MOST, sends=True))
 
 
+_STILL = select(jobs.c.id).where(jobs.c.id.in_(bindparam("b_ids", expanding=True)), in_state(State.WAITING))
+
+
 def why_waiting(stored: Sequence[NewJob]) -> dict[str, str]:
     """Those of these jobs that wait now, by their ids, and what holds each, in words for a receipt.
 
@@ -64,13 +67,9 @@ def why_waiting(stored: Sequence[NewJob]) -> dict[str, str]:
 
     def ask(_: object) -> dict[str, str]:
         with reading() as connection:
-            ids = [job.id for job in stored]
-            still = set(connection.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids), in_state(State.WAITING))))
-            mine = or_(
-                gates.before([(job.queue, job.name) for job in stored]),
-                gates.of_tenants({job.tenant for job in stored if job.tenant}),
-            )
-            standing = {gate.id: gate for gate in gates.standing(connection, mine)}
+            still = set(connection.scalars(_STILL, {"b_ids": [job.id for job in stored]}))
+            pairs, tenants = {(job.queue, job.name) for job in stored}, {job.tenant for job in stored if job.tenant}
+            standing = {gate.id: gate for gate in gates.standing_before(connection, pairs, tenants)}
         return {
             job.id: gates.why_waiting(standing, Group(job.queue, job.name, job.tenant or ""))
             for job in stored

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from math import ceil
-from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, Float, Integer, bindparam, func, select, update
 
 from celadon.ledger import gates as rows
 from celadon.ledger import idle_places, waiting
@@ -77,22 +76,28 @@ def lock(connection: Connection) -> None:
     _lock(connection, wait=True)
 
 
+_TAKE, _TRY = select(func.pg_advisory_xact_lock(_LOCK)), select(func.pg_try_advisory_xact_lock(_LOCK))
+# A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it. And a process
+# that stands still in here loses the lock, with its connection: nobody else could release meanwhile.
+_SETTLE = select(
+    at(),
+    func.set_config("enable_seqscan", "off", True),
+    func.set_config("idle_in_transaction_session_timeout", f"{STANDS_STILL_S * 1000:.0f}", True),
+)
+
+
 def _lock(connection: Connection, *, wait: bool) -> datetime | None:
     """The database's time, once the lock is taken. None: somebody else has it."""
     now: datetime
     if connection.dialect.name == "postgresql":
         if wait:
-            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-        elif not connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK))).scalar_one():
+            connection.execute(_TAKE)
+        elif not connection.execute(_TRY).scalar_one():
             return None
-        # A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it. And a
-        # process that stands still in here loses the lock, with its connection: nobody else could release meanwhile.
-        settled = (("enable_seqscan", "off"), ("idle_in_transaction_session_timeout", f"{STANDS_STILL_S * 1000:.0f}"))
-        now, *_ = connection.execute(select(at(), *(func.set_config(*one, True) for one in settled))).one()
+        now, *_ = connection.execute(_SETTLE).one()
         return now
     # SQLite: the transaction has the only write lock since it began.
-    now = connection.execute(select(at())).scalar_one()
-    return now
+    return clock(connection)
 
 
 def somebody_waits() -> bool:
@@ -107,7 +112,7 @@ def _groups(connection: Connection, line: Line, rooms: Rooms, now: datetime, pla
         groups = waiting.of_tenants(connection, line.pairs, line.tenants)
     else:
         groups = waiting.groups(connection, line.pairs, line.gate.turn, places + LOOK_ASIDE)
-    tenants = rows.standing(connection, rows.of_tenants({group.tenant for group in groups if group.tenant}))
+    tenants = rows.standing_before(connection, tenants={group.tenant for group in groups if group.tenant})
     # Not those of all tenants: of many that have a limit, few wait here.
     rooms.add(connection, tenants, now)
     paused = {gate.id for gate in (*line.before, *tenants) if gate.paused}
@@ -132,6 +137,13 @@ def _some_may_go(connection: Connection, lines: Sequence[Line]) -> bool:
         if len(groups) >= LOOK_ASIDE or any(rooms.left(one) for one in groups):
             return True
     return False
+
+
+_TURN = (
+    update(switches)
+    .where(switches.c.kind == bindparam("b_kind"), switches.c.name == bindparam("b_gate"))
+    .values(turn=bindparam("b_turn"))
+)
 
 
 def _serve(
@@ -165,8 +177,7 @@ def _serve(
             turns.append((tenant, jobs_of))
             last = tenant
     if line.gate is not None and last is not None and last != line.gate.turn:
-        here = and_(switches.c.kind == line.gate.kind, switches.c.name == line.gate.name)
-        connection.execute(update(switches).where(here).values(turn=last))
+        connection.execute(_TURN, {"b_kind": line.gate.kind, "b_gate": line.gate.name, "b_turn": last})
     return _let_go(connection, taken, sends) if taken else []
 
 
@@ -203,20 +214,29 @@ def _next(groups: Sequence[_Waiting], rooms: Rooms) -> str | None:
     return first.pop()
 
 
+_STILL_WAITS = (
+    select(jobs.c.id)
+    .where(jobs.c.id.in_(bindparam("b_ids", expanding=True)), in_state(State.WAITING))
+    .order_by(jobs.c.id)
+    .with_for_update(skip_locked=True)
+)
+_LET_GO = (
+    update(jobs)
+    .where(jobs.c.id.in_(_STILL_WAITS))
+    .values(
+        state=State.QUEUED.value,
+        reserved_at=at(),
+        queued_at=at(),
+        send_due=at(bindparam("b_due_s", type_=Float)),
+        sends=bindparam("b_sends", type_=Integer),
+    )
+    .returning(jobs.c.id, jobs.c.name, jobs.c.queue)
+)
+
+
 def _let_go(connection: Connection, ids: Sequence[str], sends: bool) -> list[ToSend]:
     """waiting → queued. What was cancelled or has expired meanwhile stays; its place is free at the next count."""
-    told: Mapping[str, Any] = {"send_due": at(settings().resend_after_s) if sends else at(), "sends": int(sends)}
-    still = (
-        select(jobs.c.id)
-        .where(jobs.c.id.in_(ids), in_state(State.WAITING))
-        .order_by(jobs.c.id)
-        .with_for_update(skip_locked=True)
-    )
-    moved = connection.execute(
-        update(jobs)
-        .where(jobs.c.id.in_(still))
-        .values(state=State.QUEUED, reserved_at=at(), queued_at=at(), **told)
-        .returning(jobs.c.id, jobs.c.name, jobs.c.queue)
-    ).all()
+    told = {"b_due_s": settings().resend_after_s if sends else 0.0, "b_sends": int(sends)}
+    moved = connection.execute(_LET_GO, {"b_ids": list(ids), **told}).all()
     found = {row.id: ToSend(row.id, row.name, row.queue) for row in moved}
     return [found[job_id] for job_id in ids if job_id in found]

@@ -6,6 +6,7 @@ A hundred thousand jobs that wait cost a look no more than a handful: it reads a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -13,7 +14,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Select,
     String,
+    TextClause,
     bindparam,
     column,
     exists,
@@ -29,6 +32,8 @@ from celadon.ledger.db import at
 from celadon.ledger.gates import Group
 from celadon.ledger.tables import TENANT, in_state, jobs
 from celadon.states import State
+
+SHAPES = 256  # Statements that are kept, each with its number of parameters: building one costs more than running it.
 
 _PAIRS = text("""
     WITH RECURSIVE
@@ -69,13 +74,19 @@ def _tenants(
     connection: Connection, of: Sequence[tuple[str, str]], first: str, bounds: dict[str, str], most: int
 ) -> list[Group]:
     """Those whose tenant is `first` or follows it, up to `high`, in the database's own order."""
+    bound = {**bounds, **_bound("pair", of), "most": most}
+    found = connection.execute(_scan(len(of), first, "high" in bounds), bound)
+    return [Group(queue, name, row.tenant) for row in found for queue, name in (of[row.pair],)]
+
+
+@lru_cache(maxsize=SHAPES)
+def _scan(pairs: int, first: str, bounded: bool) -> TextClause:
     tenant = "coalesce(jobs.tenant, '')"
-    upto = f"AND {tenant} <= :high" if "high" in bounds else ""
+    upto = f"AND {tenant} <= :high" if bounded else ""
     scans, looks = [], []
-    bound: dict[str, Any] = {**bounds, "most": most}
-    for number, (queue, name) in enumerate(of):
-        here = f"FROM jobs WHERE state = 'waiting' AND jobs.queue = :q{number} AND jobs.name = :n{number} {upto}"
-        bound |= {f"q{number}": queue, f"n{number}": name}
+    for number in range(pairs):
+        pair = f"jobs.queue = :pair_{number}_0 AND jobs.name = :pair_{number}_1"
+        here = f"FROM jobs WHERE state = 'waiting' AND {pair} {upto}"
         scans.append(f"""
             scan{number}(tenant, place) AS (
                 SELECT (SELECT {tenant} {here} AND {tenant} {first} ORDER BY {tenant} LIMIT 1), 1
@@ -84,32 +95,40 @@ def _tenants(
                 FROM scan{number} WHERE scan{number}.tenant IS NOT NULL AND place < :most
             )""")
         looks.append(f"SELECT {number} AS pair, tenant FROM scan{number} WHERE tenant IS NOT NULL")
-    statement = f"WITH RECURSIVE {','.join(scans)} {' UNION ALL '.join(looks)} ORDER BY tenant LIMIT :most"
-    found = connection.execute(text(statement), bound)
-    return [Group(queue, name, row.tenant) for row in found for queue, name in (of[row.pair],)]
+    return text(f"WITH RECURSIVE {','.join(scans)} {' UNION ALL '.join(looks)} ORDER BY tenant LIMIT :most")
 
 
 def of_tenants(connection: Connection, of: Sequence[tuple[str, str]], tenants: Sequence[str]) -> list[Group]:
     """The groups of these (queue, name) and of these tenants, a tenant after the other."""
     if not of or not tenants:
         return []
-    asked, wanted = _pairs(of), _names(tenants)
-    one = exists().where(
-        in_state(State.WAITING), jobs.c.queue == asked.c.queue, jobs.c.name == asked.c.name, wanted.c.tenant == TENANT
-    )
-    found = connection.execute(
-        select(asked.c.queue, asked.c.name, wanted.c.tenant).join_from(wanted, asked, one).order_by(wanted.c.place)
-    )
+    bound = {**_bound("pair", of), **_bound("of", [(tenant,) for tenant in tenants])}
+    found = connection.execute(_of_tenants(len(of), len(tenants)), bound)
     return [Group(row.queue, row.name, row.tenant) for row in found]
 
 
-def _pairs(of: Sequence[tuple[str, str]]) -> CTE:
-    return values(column("queue", String), column("name", String), name="asked").data(list(of)).cte("asked")
+@lru_cache(maxsize=SHAPES)
+def _of_tenants(pairs: int, tenants: int) -> Select[Any]:
+    asked = _table("asked", "pair", pairs, "queue", "name")
+    wanted = _table("wanted", "of", tenants, "tenant")
+    one = exists().where(
+        in_state(State.WAITING), jobs.c.queue == asked.c.queue, jobs.c.name == asked.c.name, wanted.c.tenant == TENANT
+    )
+    return select(asked.c.queue, asked.c.name, wanted.c.tenant).join_from(wanted, asked, one).order_by(wanted.c.place)
 
 
-def _names(tenants: Sequence[str]) -> CTE:
-    columns = column("place", Integer), column("tenant", String)
-    return values(*columns, name="wanted").data(list(enumerate(tenants))).cte("wanted")
+def _table(title: str, prefix: str, rows: int, *columns: str) -> CTE:
+    """SQL: so many rows of parameters (`_bound`), beside the place of each."""
+    data = [
+        (place, *(bindparam(f"{prefix}_{place}_{number}", type_=String) for number in range(len(columns))))
+        for place in range(rows)
+    ]
+    return values(column("place", Integer), *(column(one, String) for one in columns), name=title).data(data).cte(title)
+
+
+def _bound(prefix: str, rows: Sequence[tuple[str, ...]]) -> dict[str, str]:
+    """The parameters of a `_table`."""
+    return {f"{prefix}_{place}_{number}": one for place, row in enumerate(rows) for number, one in enumerate(row)}
 
 
 REST_S = 1.0  # A job that a full worker has sent back waits so long: else it would go to and fro all the time.
@@ -127,8 +146,13 @@ def heads(connection: Connection, of: Sequence[Group], *, rested: bool = False) 
     """
     if not of:
         return {}
-    columns = column("place", Integer), column("queue", String), column("name", String), column("tenant", String)
-    asked = values(*columns, name="asked").data([(place, *one) for place, one in enumerate(of)]).cte("asked")
+    found = connection.execute(_heads(len(of), rested), _bound("group", of))
+    return {of[row.place]: (-row.priority, row.id) for row in found}
+
+
+@lru_cache(maxsize=SHAPES)
+def _heads(many: int, rested: bool) -> Select[Any]:
+    asked = _table("asked", "group", many, "queue", "name", "tenant")
     inner = jobs.alias("inner_jobs")
     tenant: ColumnElement[str] = literal_column("coalesce(inner_jobs.tenant, '')", String)
     first = (
@@ -146,10 +170,7 @@ def heads(connection: Connection, of: Sequence[Group], *, rested: bool = False) 
         .scalar_subquery()
     )
     chosen = select(asked.c.place, first.label("id")).cte("chosen")
-    found = connection.execute(
-        select(chosen.c.place, jobs.c.id, jobs.c.priority).join_from(chosen, jobs, jobs.c.id == chosen.c.id)
-    )
-    return {of[row.place]: (-row.priority, row.id) for row in found}
+    return select(chosen.c.place, jobs.c.id, jobs.c.priority).join_from(chosen, jobs, jobs.c.id == chosen.c.id)
 
 
 _NEXT = (
