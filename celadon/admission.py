@@ -5,7 +5,7 @@ Who does it only makes it quicker. What is not released here, or not told, the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
 
 from sqlalchemy import bindparam, select
@@ -19,6 +19,7 @@ from celadon.ledger.db import reading
 from celadon.ledger.gates import Group
 from celadon.ledger.sending import ToSend
 from celadon.ledger.tables import in_state, jobs
+from celadon.ledger.together import Together
 from celadon.settings import settings
 from celadon.states import State
 
@@ -51,9 +52,24 @@ def let_in(new: Sequence[NewJob], *, within_s: float) -> dict[str, str]:
 
 
 def give_on(claim: Claim) -> None:
-    """A run that a limit counted is over: let the next go in its place. Raises nothing."""
+    """A run that a limit counted is over: let the next go in its place. Raises nothing.
+
+    For what ends at the same moment in a process there is one release.
+    """
     with _told():
-        tell(limits.release(_gates(claim.queue, claim.name, claim.tenant), most=MOST, sends=True))
+        _give_on(frozenset(_gates(claim.queue, claim.name, claim.tenant)))
+
+
+def _release(at: Set[tuple[str, str]], ended: int = 1) -> None:
+    tell(limits.release(at, most=MOST * ended, sends=True))
+
+
+def _release_all(ended: Sequence[frozenset[tuple[str, str]]]) -> list[None]:
+    _release(frozenset().union(*ended), len(ended))
+    return [None] * len(ended)
+
+
+_give_on: Together[frozenset[tuple[str, str]], None] = Together(_release, _release_all)
 
 
 _STILL = select(jobs.c.id).where(jobs.c.id.in_(bindparam("b_ids", expanding=True)), in_state(State.WAITING))
