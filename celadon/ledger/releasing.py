@@ -15,6 +15,7 @@ from datetime import datetime
 from math import ceil
 
 from sqlalchemy import Connection, Float, Integer, bindparam, func, select, update
+from sqlalchemy.exc import DBAPIError
 
 from celadon.ledger import gates as rows
 from celadon.ledger import idle_places, waiting
@@ -30,6 +31,8 @@ from celadon.states import State
 BATCH = 500  # Jobs a release lets go at most: some tens of milliseconds under the lock.
 STANDS_STILL_S = 5  # A release that PostgreSQL has not heard of for so long is not going on.
 LINES = 50  # Lines a release serves; the others come at the next.
+PATIENCE_S = 0.05  # How long whoever releases at certain gates waits for the release that is at it.
+LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's word for that this was in vain.
 LOOK_ASIDE = 50  # Groups looked at beyond the free places: those before may have none left for themselves.
 # Any number will do, as long as every process that releases takes the same one.
 _LOCK = 7_204_416_013
@@ -48,16 +51,19 @@ def release(
     broker of them itself, at once; otherwise the scheduler's sender does. check: called before the commit; what it
     raises undoes the release.
 
-    Nothing is released while somebody else is at it. Raises LedgerUnavailable.
+    Nothing is released while somebody else is at it; with `gates` it waits for that, for a moment. Raises
+    LedgerUnavailable.
     """
-    # Most looks end here. They take no lock: on SQLite whoever counts under it keeps all writers waiting.
+    # Most looks end here. They take no lock: on SQLite whoever counts under it keeps all writers waiting, and on
+    # PostgreSQL a scheduler that looked under it all the time while a queue is full would be in the way of the others.
     with reading() as connection:
         lines = lines_of(connection, gates)
-        if not lines or not (_some_may_go(connection, lines) or idle_places.stuck(connection, lines)):
+        looks = gates is None or connection.dialect.name == "sqlite"
+        if not lines or (looks and not (_some_may_go(connection, lines) or idle_places.stuck(connection, lines))):
             return []
     released: list[ToSend] = []
     with begin() as connection:
-        now = _lock(connection, wait=False)
+        now = _begin(connection, patient=gates is not None)
         if now is None:
             return []
         lines = lines_of(connection, gates)
@@ -73,31 +79,45 @@ def release(
 
 def lock(connection: Connection) -> None:
     """Keep every release away until the transaction ends; waits for the one that is at it."""
-    _lock(connection, wait=True)
+    if connection.dialect.name == "postgresql":
+        connection.execute(_TAKE)
+
+
+def free(connection: Connection) -> bool:
+    """`lock`, unless a release is at it."""
+    return connection.dialect.name != "postgresql" or bool(connection.execute(_TRY).scalar_one())
 
 
 _TAKE, _TRY = select(func.pg_advisory_xact_lock(_LOCK)), select(func.pg_try_advisory_xact_lock(_LOCK))
+_BE_PATIENT = select(func.set_config("lock_timeout", f"{PATIENCE_S * 1000:.0f}", True))
 # A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it. And a process
 # that stands still in here loses the lock, with its connection: nobody else could release meanwhile.
 _SETTLE = select(
     at(),
     func.set_config("enable_seqscan", "off", True),
     func.set_config("idle_in_transaction_session_timeout", f"{STANDS_STILL_S * 1000:.0f}", True),
+    func.set_config("lock_timeout", "0", True),
 )
 
 
-def _lock(connection: Connection, *, wait: bool) -> datetime | None:
+def _begin(connection: Connection, patient: bool) -> datetime | None:
     """The database's time, once the lock is taken. None: somebody else has it."""
-    now: datetime
-    if connection.dialect.name == "postgresql":
-        if wait:
-            connection.execute(_TAKE)
-        elif not connection.execute(_TRY).scalar_one():
+    if connection.dialect.name != "postgresql":
+        return clock(connection)  # SQLite: the transaction has the only write lock since it began.
+    if not patient:
+        if not free(connection):
             return None
-        now, *_ = connection.execute(_SETTLE).one()
-        return now
-    # SQLite: the transaction has the only write lock since it began.
-    return clock(connection)
+    else:
+        connection.execute(_BE_PATIENT)
+        try:
+            connection.execute(_TAKE)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            connection.rollback()
+            return None
+    now: datetime = connection.execute(_SETTLE).one()[0]
+    return now
 
 
 def somebody_waits() -> bool:
@@ -125,9 +145,7 @@ def _places(line: Line, rooms: Rooms, most: int) -> int:
 
 
 def _some_may_go(connection: Connection, lines: Sequence[Line]) -> bool:
-    """Whether there seems to be room for any of them. PostgreSQL's lock holds up nobody, so there it is not asked."""
-    if connection.dialect.name != "sqlite":
-        return True
+    """Whether there seems to be room for any of them."""
     now, rooms = clock(connection), Rooms()
     for line in lines:
         rooms.add(connection, line.before, now)

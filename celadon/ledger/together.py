@@ -14,8 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from sqlalchemy.exc import DBAPIError
+
 from celadon import logs
-from celadon.errors import LedgerUnavailable
+from celadon.errors import CeladonError
 
 log = logs.get("celadon.ledger")
 
@@ -96,10 +98,11 @@ class Together(Generic[A, R]):
     def _write(self, group: Sequence[_Call[A, R]]) -> None:
         try:
             results = self._many([call.asked for call in group])
-        except LedgerUnavailable:
+        except (CeladonError, DBAPIError) as error:
+            log.debug("ledger.not_together", calls=len(group), reason=str(error))
             return
         except Exception:
-            log.warning("ledger.not_together", calls=len(group), exc_info=True)
+            log.exception("ledger.not_together", calls=len(group))
             return
         for call, result in zip(group, results, strict=True):
             call.result = result
