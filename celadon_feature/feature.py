@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from celadon_feature.answers import Answer, Refused, too_large
+from celadon_feature.answers import Answer, Refused, store_away, too_large
 from celadon_feature.deliveries import Delivery, Handler, is_job_id, parse
 from celadon_feature.signing import MAX_AGE_S, parsed_keys, verify
 from celadon_feature.stores import Run, Store, StoreUnavailable
@@ -23,7 +23,6 @@ EXPIRES_S = 15.0  # After the process has died. Renewed every third of it: slow 
 MAX_BODY_BYTES = 1024 * 1024  # Four times the largest payload that the platform takes by default.
 MAX_RESULT_BYTES = 256 * 1024  # What the platform reads of an answer by default.
 FORGET_EVERY_S = 3600.0
-STORE_RETRY_AFTER_S = 5  # What a caller is told who met a store that was away.
 
 
 class Feature:
@@ -114,8 +113,7 @@ class Feature:
             return refused.answer()
         except StoreUnavailable as away:
             log.error("the store of deliveries is away: %s", away)
-            # Nothing has run, so it is no failed try of the job.
-            return Refused(503, "The store of deliveries is away", Retry_After=str(STORE_RETRY_AFTER_S)).answer()
+            return store_away().answer()
 
     def _open(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | Work:
         """In the order of trust: nothing is read of what nobody has signed. Raises Refused, StoreUnavailable."""
@@ -153,6 +151,7 @@ class Feature:
             raise Refused(404, f"No handler for queue {delivery.queue!r:.100}; this service does {self._told_queues()}")
         self._forget()
         run = Run(job_id=delivery.job_id, attempts_made=delivery.attempts_made, token=uuid.uuid4().hex)
+        begun_at = time.monotonic()
         there = self._store.begin(run, self._expires_s)
         if there is None:
             return Work(
@@ -160,6 +159,7 @@ class Feature:
                 run,
                 registered,
                 self._store,
+                begun_at=begun_at,
                 expires_s=self._expires_s,
                 max_result_bytes=self._max_result_bytes,
             )

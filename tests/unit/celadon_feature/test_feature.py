@@ -18,6 +18,7 @@ from celadon_feature import Answer, Delivery, Feature, NotShared, Permanent, Sql
 from celadon_feature.feature import MAX_BODY_BYTES, PATH
 from celadon_feature.stores import Run
 from celadon_feature.testing import delivery, signed
+from celadon_feature.work import Work
 from tests.eventually import eventually
 
 KEY = new_key()
@@ -257,6 +258,35 @@ def test_a_run_that_lost_its_place_answers_as_the_other(feature: Feature, store:
         assert answer.status == 409
 
 
+def waited(store: SqliteStore, feature: Feature) -> Work:
+    """A job that was begun, and then waited for a thread for longer than its run stands."""
+    headers, body = delivery("email", None, keys=KEY, job_id="job-1")
+    work = feature.open("POST", PATH, headers, body)
+    assert isinstance(work, Work)
+    eventually("it has expired", lambda: store.look("job-1").state == "interrupted")
+    return work
+
+
+def test_work_that_another_has_begun_while_it_waited_for_a_thread_is_not_done(store: SqliteStore) -> None:
+    feature = Feature(keys=KEY, store=store, expires_s=0.05)
+    feature.handler("email")(lambda delivery: pytest.fail("it ran"))
+    work, other = waited(store, feature), Run(job_id="job-1", attempts_made=0, token="other")
+
+    assert store.begin(other, 60) is None
+    assert work.do().status == 409
+    assert store.finish(other, success=True, answer='{"success":true,"result":"by the other"}')
+    answer = work.do()
+    assert (told(answer)["result"], replayed(answer)) == ("by the other", True)
+
+
+def test_work_that_waited_and_is_still_its_own_is_done(store: SqliteStore) -> None:
+    feature = Feature(keys=KEY, store=store, expires_s=0.3)
+    asked = Asked(feature)
+    feature.handler("email")(lambda delivery: asked.ask()["state"])
+
+    assert told(waited(store, feature).do()) == {"success": True, "result": "running"}
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +428,16 @@ def test_a_store_that_is_away_before_the_work_is_no_failed_try(away: Away) -> No
 
     assert (first.status, first.headers["Retry-After"]) == (503, "5")
     assert told(second) == {"success": True, "result": "sent"}
+
+
+def test_a_store_that_is_away_when_waiting_work_is_to_be_done_is_no_failed_try(away: Away) -> None:
+    feature = Feature(keys=KEY, store=away, expires_s=0.05)
+    feature.handler("email")(lambda delivery: "sent")
+    work = waited(away, feature)
+    away.fails["renew"] = 1
+
+    assert work.do().status == 503
+    assert told(Asked(feature).deliver()) == {"success": True, "result": "sent"}
 
 
 def test_a_store_that_comes_back_is_told_the_answer(away: Away) -> None:
