@@ -142,12 +142,15 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 # SQLite remembers per process which locks it holds. A child that was forked in the midst of a statement inherits that
-# memory and not the locks, so a fork waits for statements to end and takes no open file along.
+# memory and not the locks, so a fork waits for statements to end and takes no open file along. One fork at a time, for
+# `_held` is what this one holds.
 _stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+_forking = threading.Lock()
 _held: list[SqliteStore] = []
 
 
 def _before_fork() -> None:
+    _forking.acquire()
     _held[:] = list(_stores)
     for store in _held:
         store._lock.acquire()
@@ -159,6 +162,7 @@ def _after_fork() -> None:
     for store in _held:
         store._lock.release()
     _held.clear()
+    _forking.release()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

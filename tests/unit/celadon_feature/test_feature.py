@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import os
+import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -532,6 +534,32 @@ def test_a_fork_in_the_midst_of_work_takes_no_open_file_along(feature: Feature, 
         return f"exit {os.waitpid(child, 0)[1]}"
 
     assert told(Asked(feature).deliver()) == {"success": True, "result": "exit 0"}
+
+
+def test_two_threads_that_fork_at_once_both_go_on_and_so_do_their_children(store: SqliteStore) -> None:
+    assert store.look("job-1").state == "unknown"
+    statuses: list[int] = []
+
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            signal.alarm(5)  # Instead of waiting for ever.
+            os._exit(0 if store.look("job-1").state == "unknown" else 1)
+        statuses.append(os.waitpid(child, 0)[1])
+
+    def about_to_fork(thread: threading.Thread) -> bool:
+        return sys._current_frames()[thread.ident or 0].f_code.co_name == "_before_fork"
+
+    threads = [threading.Thread(target=fork, daemon=True) for _ in range(2)]
+    with store._lock:
+        for thread in threads:
+            thread.start()
+        eventually("both are about to fork", lambda: all(map(about_to_fork, threads)))
+    for thread in threads:
+        thread.join(10)
+
+    assert statuses == [0, 0]
+    assert not store._lock.locked()
 
 
 @pytest.fixture(autouse=True)
