@@ -205,6 +205,22 @@ def test_a_body_in_parts_is_one_body(feature: Feature) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "root_path", "status"),
+    [
+        (f"/mail{PATH}", "/mail", 401),
+        (f"/mail{PATH}", "/mail/", 401),
+        (PATH, "/mail", 401),  # As servers told it before ASGI said that the path has it all.
+        (f"/mailbox{PATH}", "/mail", 404),
+        ("/mail", "/mail", 404),
+    ],
+)
+def test_it_can_be_mounted_under_a_prefix(feature: Feature, path: str, root_path: str, status: int) -> None:
+    wire = Wire({"type": "http.request"})
+    asyncio.run(app(feature)({**scope(path=path), "root_path": root_path}, wire.receive, wire.send))
+    assert wire.said[0]["status"] == status  # 401: it is the right door, and nobody has signed.
+
+
+@pytest.mark.parametrize(
     ("fails", "said"),
     [
         (None, ["startup.complete", "shutdown.complete"]),
