@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +21,9 @@ log = logging.getLogger("celadon_feature")
 H = TypeVar("H", bound=Handler)
 
 PATH = "/internal/process-job"
+_PLAIN_PATH = re.compile(
+    r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)+"
+)  # What the platform's registration takes.
 EXPIRES_S = 15.0  # After the process has died. Renewed every third of it: slow renewals and long pauses fit in.
 MAX_BODY_BYTES = 1024 * 1024  # Four times the largest payload that the platform takes by default.
 MAX_RESULT_BYTES = 256 * 1024  # What the platform reads of an answer by default.
@@ -34,7 +39,7 @@ class Feature:
     another has done. See `celadon_feature.stores`.
     path: where jobs are POSTed to; the state of one is asked for at `{path}/{jobId}`.
     max_age_s: a signature is good for less than so many seconds, before and after. max_body_bytes: of a request.
-    max_result_bytes: of an answer; as `max_answer_bytes` of the queue's registration.
+    max_result_bytes: of an answer that tells a result; as `max_answer_bytes` of the queue's registration.
     expires_s: so many seconds after a replica's death its job counts as interrupted and may run again.
 
     "Once" is meant of handlers that end. A job whose process dies in the midst is begun again, so what a handler
@@ -58,11 +63,12 @@ class Feature:
             raise ValueError("unsigned=True and keys: give one of them")
         if not unsigned and keys is None:
             raise ValueError("keys=None: give a signing key; `celadon_feature.new_key()` makes one")
-        if not path.startswith("/") or path.endswith("/"):
-            raise ValueError(f"path={path!r}: it begins with a slash and ends without one, as in {PATH!r}")
-        for name, value in (("max_age_s", max_age_s), ("expires_s", expires_s), ("max_body_bytes", max_body_bytes)):
-            if value <= 0:
-                raise ValueError(f"{name}={value}: more than 0 is needed")
+        if not _PLAIN_PATH.fullmatch(path):
+            raise ValueError(f"path={path!r}: a plain path is meant, such as {PATH!r}, without a slash at its end")
+        bounds = {"max_age_s": max_age_s, "expires_s": expires_s}
+        for name, value in {**bounds, "max_body_bytes": max_body_bytes, "max_result_bytes": max_result_bytes}.items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}={value}: a finite number above 0 is needed")
         self.path, self.max_body_bytes = path, max_body_bytes
         self._keys = () if keys is None else parsed_keys(keys)
         self._store, self._max_age_s, self._clock = store, max_age_s, clock

@@ -114,10 +114,12 @@ class Work:
     def _succeeded(self, result: Any) -> tuple[bool, str]:
         try:
             answer = as_json({"success": True, "result": result})
-        except (TypeError, ValueError, RecursionError) as error:
-            return self._unusable(f"it is no JSON ({error})")
-        if len(answer) > self._max_result_bytes:
-            return self._unusable(f"it has more than {self._max_result_bytes} bytes; return a reference to it")
+            # The longer one, which the platform has to be able to read as well.
+            when_asked = told(Standing(state="succeeded", attempts_made=self._run.attempts_made, answer=answer))
+        except Exception as error:  # A class of the handler's own may raise anything.
+            return self._unusable(f"it is no JSON ({_described(error)})")
+        if len(when_asked.body) > self._max_result_bytes:
+            return self._unusable(f"its answer has more than {self._max_result_bytes} bytes; return a reference to it")
         return True, answer
 
     def _unusable(self, why: str) -> tuple[bool, str]:
@@ -127,7 +129,7 @@ class Work:
     def _failed(self, error: Exception) -> tuple[bool, str]:
         """The traceback is for this service's log; outside goes what kind of error it was, and its message."""
         delivery = self.delivery
-        message = f"{type(error).__name__}: {error}".removesuffix(": ")[:_ERROR_CHARACTERS]
+        message = _described(error)[:_ERROR_CHARACTERS]
         told: dict[str, Any] = {"success": False, "error": message}
         if isinstance(error, (Permanent, *self.registered.permanent)):
             log.warning("job %s of queue %s is refused for good: %s", delivery.job_id, delivery.queue, message)
@@ -175,6 +177,14 @@ def told(there: Standing) -> Answer:
     state = "done" if there.ended else there.state
     answer = json.loads(there.answer) if there.ended else {}
     return ok(as_json({"state": state, **answer, "attemptsMade": there.attempts_made}))
+
+
+def _described(error: Exception) -> str:
+    """Its class and message; the class alone if there is no message, or making it raises."""
+    try:
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    except Exception:
+        return type(error).__name__
 
 
 async def _awaited(result: Awaitable[T]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -166,6 +167,50 @@ def test_a_result_that_can_not_be_told_is_not_worked_for_again(
     answer = told(asked.deliver())
     assert (answer["success"], answer["permanent"]) == (False, True)
     assert why in answer["error"]
+
+
+def test_what_is_kept_of_a_result_can_be_asked_for_within_the_limit(store: SqliteStore) -> None:
+    feature = Feature(keys=KEY, store=store, max_result_bytes=200)
+    asked, sizes = Asked(feature), list[int]()
+    feature.handler("email")(lambda delivery: "x" * delivery.data)
+
+    for size in range(130, 150):
+        job_id = f"job-{size}"
+        if told(asked.deliver(data=size, job_id=job_id, attempts=7))["success"]:
+            state = feature.handle("GET", f"{PATH}/{job_id}", signed(job_id, keys=KEY), b"")
+            sizes.append(len(state.body))
+
+    assert max(sizes) == 200
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
+class Shifting(dict[str, str]):
+    def items(self) -> Any:
+        raise RuntimeError("another thread has changed it")
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [(Speechless(), "Speechless"), (Shifting(a="b"), "RuntimeError: another thread has changed it")],
+    ids=["an exception without words", "a result that raises"],
+)
+def test_whatever_a_handlers_end_raises_is_told_and_the_job_has_ended(
+    feature: Feature, asked: Asked, ends: Exception | dict[str, str], why: str
+) -> None:
+    @feature.handler("email")
+    def send(delivery: Delivery) -> object:
+        if isinstance(ends, Exception):
+            raise ends
+        return ends
+
+    answer = told(asked.deliver())
+    assert not answer["success"]
+    assert why in answer["error"]
+    assert asked.ask()["state"] == "done"
 
 
 def test_a_coroutine_runs_also_where_there_is_no_event_loop(feature: Feature, asked: Asked) -> None:
@@ -481,8 +526,13 @@ def test_what_can_not_be_meant_is_refused_at_once(store: SqliteStore) -> None:
         ({"keys": None}, "give a signing key"),
         ({"keys": KEY, "unsigned": True}, "give one of them"),
         ({"keys": "secret"}, "does not begin with whsec_"),
-        ({"keys": KEY, "path": "jobs/"}, "begins with a slash"),
-        ({"keys": KEY, "expires_s": 0}, "expires_s=0: more than 0"),
+        ({"keys": KEY, "path": "jobs/"}, "path='jobs/': a plain path is meant"),
+        ({"keys": KEY, "path": "/a?b"}, "path='/a.b': a plain path is meant"),
+        ({"keys": KEY, "expires_s": 0}, "expires_s=0: a finite number above 0"),
+        ({"keys": KEY, "expires_s": math.nan}, "expires_s=nan"),
+        ({"keys": KEY, "max_age_s": math.inf}, "max_age_s=inf"),
+        ({"keys": KEY, "max_body_bytes": -1}, "max_body_bytes=-1"),
+        ({"keys": KEY, "max_result_bytes": 0}, "max_result_bytes=0"),
     ]:
         with pytest.raises(ValueError, match=why):
             Feature(store=store, **wrong)  # type: ignore[arg-type]
