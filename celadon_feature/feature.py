@@ -21,9 +21,8 @@ log = logging.getLogger("celadon_feature")
 H = TypeVar("H", bound=Handler)
 
 PATH = "/internal/process-job"
-_PLAIN_PATH = re.compile(
-    r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)+"
-)  # What the platform's registration takes.
+# What the platform's registration takes, too.
+_PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
 EXPIRES_S = 15.0  # After the process has died. Renewed every third of it: slow renewals and long pauses fit in.
 MAX_BODY_BYTES = 1024 * 1024  # Four times the largest payload that the platform takes by default.
 MAX_RESULT_BYTES = 256 * 1024  # What the platform reads of an answer by default.
@@ -42,8 +41,10 @@ class Feature:
     max_result_bytes: of an answer that tells a result; as `max_answer_bytes` of the queue's registration.
     expires_s: so many seconds after a replica's death its job counts as interrupted and may run again.
 
-    "Once" is meant of handlers that end. A job whose process dies in the midst is begun again, so what a handler
-    does outside (a mail, a payment) should carry `delivery.job_id` as its own idempotency key.
+    "Once" is meant of handlers that end. A job is begun again if its process dies in the midst, or stands still, or
+    can't reach the store, for longer than `expires_s`: in the last two cases its own handler goes on beside the other,
+    and the job takes effect twice. So what a handler does outside (a mail, a payment) should carry `delivery.job_id` as
+    its own idempotency key.
     """
 
     def __init__(
@@ -66,7 +67,8 @@ class Feature:
         if not _PLAIN_PATH.fullmatch(path):
             raise ValueError(f"path={path!r}: a plain path is meant, such as {PATH!r}, without a slash at its end")
         bounds = {"max_age_s": max_age_s, "expires_s": expires_s}
-        for name, value in {**bounds, "max_body_bytes": max_body_bytes, "max_result_bytes": max_result_bytes}.items():
+        bounds |= {"max_body_bytes": max_body_bytes, "max_result_bytes": max_result_bytes}
+        for name, value in bounds.items():
             if not 0 < value < math.inf:
                 raise ValueError(f"{name}={value}: a finite number above 0 is needed")
         self.path, self.max_body_bytes = path, max_body_bytes
