@@ -56,10 +56,15 @@ export function feature({ keys, handlers, journal }) {
 
 function parsedKeys(keys) {
   const told = (keys ?? "").split(/[\s,]+/).filter(Boolean);
-  if (told.length < 1 || told.length > 2 || !told.every((key) => key.startsWith("whsec_"))) {
-    throw new Error("One or two signing keys are needed, each whsec_ and base64");
-  }
-  return told.map((key) => Buffer.from(key.slice("whsec_".length), "base64"));
+  if (told.length < 1 || told.length > 2) throw new Error("One or two signing keys are needed");
+  return told.map((key, index) => {
+    const secret = Buffer.from(key.replace("whsec_", ""), "base64");
+    // Whatever is no base64 has been left out: a key that was read whole comes out again as it was.
+    if (`whsec_${secret.toString("base64")}` !== key || secret.length < 24 || secret.length > 64) {
+      throw new Error(`Signing key ${index + 1} is not whsec_ and base64 of 24 to 64 bytes`);
+    }
+    return secret;
+  });
 }
 
 /** The body, or Refused if it is too large: not before it is all here, for its sender would not see the answer. */
