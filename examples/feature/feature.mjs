@@ -7,7 +7,7 @@
 // Without JOURNAL the notes are in memory, and a restart forgets them: then jobs may be done twice. Two processes or
 // more need a database that they share, with the same rules. The journal only grows; begin a new one now and then.
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 
@@ -163,10 +163,9 @@ class Notes {
         const note = JSON.parse(line);
         // Whoever was doing this has ended, for this process is the only one.
         this.#jobs.set(note.jobId, { ...note, state: note.state === "running" ? "interrupted" : note.state });
-      } catch {} // The last line of a process that was killed while it wrote.
+      } catch {} // A line that was cut short: its process was killed, or the disk was full.
     }
     this.#file = openSync(journal, "a");
-    writeSync(this.#file, "\n");
     process.on("exit", () => closeSync(this.#file));
   }
 
@@ -176,7 +175,8 @@ class Notes {
 
   set(note) {
     if (this.#file !== null) {
-      writeSync(this.#file, JSON.stringify(note) + "\n");
+      // On a line of its own also behind one that was cut short. Unlike writeSync, this writes all of it or throws.
+      writeFileSync(this.#file, "\n" + JSON.stringify(note));
       fsyncSync(this.#file);
     }
     this.#jobs.set(note.jobId, note);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -231,6 +232,25 @@ def test_the_example_for_node_knows_after_a_kill_what_it_was_doing(node: Service
     node.kill()
     node.start()
     assert node.ask(job_id).json()["state"] == "done"
+
+
+def test_the_example_for_node_does_no_job_that_its_journal_can_not_note(
+    node: Service, job_id: str, tmp_path: Path
+) -> None:
+    largest, most = resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE)
+    little_room = (tmp_path / "node.store").stat().st_size + 20
+
+    resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (little_room, most))
+    assert node.deliver("no-room").status_code == 500
+    assert node.ask("no-room").json() == {"state": "unknown"}
+
+    # What half a note was written of does not spoil the next one.
+    resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (largest, most))
+    lost = Delivering(node, job_id, tmp_path / "go")
+    node.kill()
+    node.start()
+    assert lost.let_end() is None
+    assert node.ask(job_id).json() == {"state": "interrupted", "attemptsMade": 0}
 
 
 def test_the_example_for_node_takes_the_keys_that_the_kit_takes() -> None:
