@@ -142,9 +142,9 @@ def test_what_was_kept_long_enough_is_forgotten(address: str, store: Store, run:
 def test_a_run_that_is_at_work_for_longer_than_answers_are_kept_is_not_forgotten(
     address: str, store: Store, run: Run
 ) -> None:
-    short = opened(address, keep_s=0.05)
+    short = opened(address, keep_s=0.3)
     short.begin(run, LONG_S)
-    store.renew(run, LONG_S)
+    assert store.renew(run, LONG_S)
     later = replace(run, job_id=str(uuid.uuid4()))
     short.begin(later, LONG_S)
 
