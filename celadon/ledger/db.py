@@ -227,7 +227,10 @@ def is_unmigrated(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in ("42P01", "42703")
 
 
+_NOW = select(at())
+
+
 def clock(connection: Connection) -> datetime:
     """The database's time now."""
-    now: datetime = connection.execute(select(at())).scalar_one()
+    now: datetime = connection.execute(_NOW).scalar_one()
     return now

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Float, Integer, Text, func, literal, select
 
 from celadon.jobs import Claim, storable_text
-from celadon.ledger.claims import MINE, this
 from celadon.ledger.db import at, begin, reading
+from celadon.ledger.fencing import MINE, this
 from celadon.ledger.tables import JSON, attempts, deliveries, jobs
 from celadon.ledger.writing import upsert
 from celadon.states import Outcome

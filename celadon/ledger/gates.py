@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, or_, select
 
 from celadon.ledger.db import at
 from celadon.ledger.tables import in_state, jobs, switches
-from celadon.limits import Kind, Limit, parsed
+from celadon.limits import Kind, Limit, parse
 from celadon.states import State
 
 COLUMN = {"queue": jobs.c.queue, "job": jobs.c.name, "tenant": jobs.c.tenant}
@@ -79,53 +80,87 @@ def of(queue: Any, name: Any, tenant: Any) -> ColumnElement[bool]:
     )
 
 
-def before(pairs: Sequence[tuple[str, str]]) -> ColumnElement[bool]:
-    """SQL: the switch is of one of these queues, or of one of these names."""
-    return or_(
-        and_(switches.c.kind == "queue", switches.c.name.in_({queue for queue, _ in pairs})),
-        and_(switches.c.kind == "job", switches.c.name.in_({name for _, name in pairs})),
+def _named(kind: str) -> ColumnElement[bool]:
+    return and_(switches.c.kind == kind, switches.c.name.in_(bindparam(f"b_{kind}s", expanding=True)))
+
+
+# Built once: building them costs more than running them.
+_STANDING = (
+    select(
+        switches.c.kind,
+        switches.c.name,
+        switches.c.limits,
+        switches.c.turn,
+        case((pausing(), True), else_=False).label("is_paused"),
     )
+    .where(or_(switches.c.limits.is_not(None), pausing()))
+    .order_by(switches.c.kind, switches.c.name)
+)
+_STANDING_BEFORE = _STANDING.where(or_(*map(_named, COLUMN)))
+_LIMITED_TENANTS = select(switches.c.name).where(
+    switches.c.limits.is_not(None),
+    switches.c.kind == "tenant",
+    exists().where(in_state(State.WAITING), jobs.c.tenant == switches.c.name),
+)
+_LIMITED_OF_THESE = _LIMITED_TENANTS.where(_named("tenant"))
 
 
-def of_tenants(tenants: Collection[str]) -> ColumnElement[bool]:
-    """SQL: the switch is of one of these tenants."""
-    return and_(switches.c.kind == "tenant", switches.c.name.in_(tenants))
+def standing(connection: Connection) -> list[Standing]:
+    """All gates that are paused or limited now. There may be one for each tenant."""
+    return _as_standing(connection.execute(_STANDING))
 
 
-def waited_for() -> ColumnElement[bool]:
-    """SQL: the switch is of a tenant that has jobs waiting, for whatever reason."""
-    one = exists().where(in_state(State.WAITING), jobs.c.tenant == switches.c.name)
-    return and_(switches.c.kind == "tenant", one)
+def standing_before(
+    connection: Connection, pairs: Collection[tuple[str, str]] = (), tenants: Collection[str] = ()
+) -> list[Standing]:
+    """Those of the queues and names of these (queue, name), and of these tenants."""
+    if not pairs and not tenants:
+        return []
+    queues, names_of = {queue for queue, _ in pairs}, {name for _, name in pairs}
+    asked = {"b_queues": list(queues), "b_jobs": list(names_of), "b_tenants": list(tenants)}
+    return _as_standing(connection.execute(_STANDING_BEFORE, asked))
 
 
-def standing(connection: Connection, which: ColumnElement[bool] | None = None) -> list[Standing]:
-    """The gates that are paused or limited now; all, or those of `which`. There may be one for each tenant."""
-    is_paused = case((pausing(), True), else_=False).label("is_paused")
-    rows = connection.execute(
-        select(switches.c.kind, switches.c.name, switches.c.limits, switches.c.turn, is_paused)
-        .where(or_(switches.c.limits.is_not(None), pausing()), true() if which is None else which)
-        .order_by(switches.c.kind, switches.c.name)
-    )
+def _as_standing(rows: Iterable[Any]) -> list[Standing]:
     return [
         Standing(
             kind=row.kind,
             name=row.name,
             paused=bool(row.is_paused),
-            rules=parsed(row.limits or ()),
+            rules=_rules(row.limits),
             turn=row.turn or "",
         )
         for row in rows
     ]
 
 
+def _rules(stored: Iterable[Mapping[str, Any]] | None) -> tuple[Limit, ...]:
+    """The rules of a row. Each is parsed once: every release reads them all again."""
+    return tuple(_rule(tuple(one.items())) for one in stored or ())
+
+
+@lru_cache(maxsize=1024)
+def _rule(facts: tuple[tuple[str, Any], ...]) -> Limit:
+    return parse(dict(facts))
+
+
+def limited_tenants(connection: Connection, of: Collection[str] | None) -> list[str]:
+    """Tenants that are limited and have jobs waiting, for whatever reason; of these, or of all (None)."""
+    if of is None:
+        return list(connection.scalars(_LIMITED_TENANTS))
+    return list(connection.scalars(_LIMITED_OF_THESE, {"b_tenants": list(of)})) if of else []
+
+
+_RULES_OF = select(switches.c.kind, switches.c.name, switches.c.limits).where(
+    switches.c.limits.is_not(None),
+    of(bindparam("b_queue"), bindparam("b_name"), bindparam("b_tenant", type_=jobs.c.tenant.type)),
+)
+
+
 def rules_of(connection: Connection, queue: str, name: str, tenant: str | None) -> list[tuple[Kind, str, Limit]]:
     """Every rule that holds for such a job, with the gate it stands at."""
-    rows = connection.execute(
-        select(switches.c.kind, switches.c.name, switches.c.limits).where(
-            switches.c.limits.is_not(None), of(queue, name, tenant)
-        )
-    )
-    return [(row.kind, row.name, rule) for row in rows for rule in parsed(row.limits)]
+    rows = connection.execute(_RULES_OF, {"b_queue": queue, "b_name": name, "b_tenant": tenant})
+    return [(row.kind, row.name, rule) for row in rows for rule in _rules(row.limits)]
 
 
 def why_waiting(standing: Mapping[tuple[str, str], Standing], group: Group) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, or_, select, update
+from sqlalchemy import Connection, Float, and_, bindparam, case, exists, or_, select, update
 
 from celadon.ledger import gates as rows
 from celadon.ledger import waiting
@@ -20,21 +20,33 @@ BATCH = 500  # Places a release takes back at most.
 KEPT_FOR = 3  # Times RESEND_AFTER_S: a place that nobody claimed by then is wanted by others.
 
 
+_SOME_ARE_PAUSED = select(exists().where(rows.pausing())).scalar_subquery()  # Asked once; mostly none is.
+_LATE = jobs.c.reserved_at < by(bindparam("b_late_s", type_=Float))
+_IDLE = (
+    select(
+        jobs.c.id,
+        jobs.c.queue,
+        jobs.c.name,
+        TENANT.label("tenant"),
+        case((rows.stopped(), True), else_=False).label("is_paused"),
+    )
+    .where(
+        jobs.c.reserved_at.is_not(None),
+        in_state(State.QUEUED),
+        or_(_LATE, and_(_SOME_ARE_PAUSED, rows.stopped())),
+    )
+    .order_by(jobs.c.reserved_at)
+    .limit(BATCH)
+)
+
+
 def stuck(connection: Connection, lines: Sequence[Line]) -> dict[str, Group]:
     """Jobs, by id, that keep a place which they can't use: they are paused, or nobody takes them while others wait.
 
     A place at a name or a tenant may be used in another queue. At a queue all wait for the same workers, so there it is
     kept however long.
     """
-    late = jobs.c.reserved_at < by(-KEPT_FOR * settings().resend_after_s)
-    some_are = select(exists().where(rows.pausing())).scalar_subquery()  # Asked once; mostly none is.
-    is_paused = case((rows.stopped(), True), else_=False).label("is_paused")
-    found = connection.execute(
-        select(jobs.c.id, jobs.c.queue, jobs.c.name, TENANT.label("tenant"), is_paused)
-        .where(jobs.c.reserved_at.is_not(None), in_state(State.QUEUED), or_(late, and_(some_are, rows.stopped())))
-        .order_by(jobs.c.reserved_at)
-        .limit(BATCH)
-    ).all()
+    found = connection.execute(_IDLE, {"b_late_s": -KEPT_FOR * settings().resend_after_s}).all()
     kept = {row.id: Group(row.queue, row.name, row.tenant) for row in found}
     paused = {row.id for row in found if row.is_paused}
     pairs = [pair for line in lines for pair in line.pairs]
@@ -53,7 +65,7 @@ def _wanted_elsewhere(
         return True
     if not others or not group.tenant:
         return False
-    of_tenant = rows.standing(connection, rows.of_tenants([group.tenant]))
+    of_tenant = rows.standing_before(connection, tenants=[group.tenant])
     return any(gate.rules for gate in of_tenant) and bool(waiting.of_tenants(connection, others, [group.tenant]))
 
 

@@ -6,12 +6,11 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection
 
 from celadon.ledger import gates as rows
 from celadon.ledger import waiting
 from celadon.ledger.gates import Standing
-from celadon.ledger.tables import switches
 
 TENANTS = 500  # Limited tenants that are looked at in the line of tenants; the others come at the next release.
 
@@ -35,7 +34,7 @@ def lines_of(connection: Connection, gates: Collection[tuple[str, str]] | None) 
     found = waiting.pairs(connection)
     if not found:
         return []
-    before = {gate.id: gate for gate in rows.standing(connection, rows.before(found))}
+    before = {gate.id: gate for gate in rows.standing_before(connection, found)}
     served: dict[Standing | None, list[tuple[str, str]]] = {}
     for queue, name in found:
         limiting = [gate for one in (("queue", queue), ("job", name)) if (gate := before.get(one)) and gate.rules]
@@ -55,10 +54,7 @@ def lines_of(connection: Connection, gates: Collection[tuple[str, str]] | None) 
 def _tenants(connection: Connection, gates: Collection[tuple[str, str]] | None) -> list[str]:
     """The limited tenants that wait, of these gates."""
     named = None if gates is None else [name for kind, name in gates if kind == "tenant"]
-    if named == []:
-        return []
-    which = rows.waited_for() if named is None else and_(rows.waited_for(), rows.of_tenants(named))
-    return list(connection.execute(select(switches.c.name).where(switches.c.limits.is_not(None), which)).scalars())
+    return rows.limited_tenants(connection, named)
 
 
 def _concerns(

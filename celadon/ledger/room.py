@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
+    CompoundSelect,
     Connection,
     Integer,
+    Result,
     String,
     and_,
+    bindparam,
     case,
     cast,
     column,
@@ -107,7 +111,7 @@ class Rooms:
             return
         new = {gate.id: [_unused(gate, rule) for rule in gate.rules] for gate in limited}
         used = [one for at_gate in new.values() for one in at_gate]
-        for row in connection.execute(union_all(_in_use(limited), *_windows(used, now))):
+        for row in _counted(connection, limited, used, now):
             if row.rule >= 0:
                 used[row.rule].starts[row.tenant] = row.started
                 continue
@@ -167,11 +171,29 @@ def count(connection: Connection, gates: Iterable[Standing], now: datetime) -> R
     return rooms
 
 
-def _in_use(gates: Sequence[Standing]) -> Any:
-    """Jobs that run, or that a place is kept for, by group."""
-    here: list[ColumnElement[bool]] = [
-        column.in_(found) for kind, column in COLUMN.items() if (found := names(gates, kind))
-    ]
+def _counted(connection: Connection, gates: Sequence[Standing], used: Sequence[Used], now: datetime) -> Result[Any]:
+    """What runs and is kept by group, and the starts in the windows by rule, in one statement."""
+    bound: dict[str, Any] = {f"b_{kind}s": found for kind in COLUMN if (found := names(gates, kind))}
+    kinds, windows = tuple(kind for kind in COLUMN if f"b_{kind}s" in bound), []
+    for kind in COLUMN:
+        rules = [one for one in enumerate(used) if one[1].rule.starts is not None and one[1].gate.kind == kind]
+        for place, (number, one) in enumerate(rules):
+            since = now - timedelta(seconds=one.rule.window_s)
+            row = {"rule": number, "gate": one.gate.name, "each": one.rule.each == "tenant", "since": since}
+            bound |= {f"b_{kind}_{place}_{column}": value for column, value in row.items()}
+        if rules:
+            windows.append((kind, len(rules)))
+    return connection.execute(_count(kinds, tuple(windows)), bound)
+
+
+@lru_cache(maxsize=256)  # Building it costs more than running it.
+def _count(kinds: tuple[str, ...], windows: tuple[tuple[str, int], ...]) -> CompoundSelect[Any]:
+    return union_all(_in_use(kinds), *(_window(kind, rules) for kind, rules in windows))
+
+
+def _in_use(kinds: Sequence[str]) -> Any:
+    """SQL: jobs that run, or that a place is kept for, by group."""
+    here: list[ColumnElement[bool]] = [COLUMN[kind].in_(bindparam(f"b_{kind}s", expanding=True)) for kind in kinds]
     runs = select(jobs.c.queue, jobs.c.name, TENANT.label("tenant"), literal(1).label("runs"), literal(0).label("kept"))
     kept = select(jobs.c.queue, jobs.c.name, TENANT.label("tenant"), literal(0).label("runs"), literal(1).label("kept"))
     each = union_all(
@@ -189,37 +211,29 @@ def _in_use(gates: Sequence[Standing]) -> Any:
     ).group_by(each.c.queue, each.c.name, each.c.tenant)
 
 
-def _windows(used: Sequence[Used], now: datetime) -> Iterator[Any]:
-    """How many starts stand in the window of each rule that has one: a select for each kind of gate, not each rule."""
-    for kind, gate in _START_COLUMN.items():
-        asked = [
-            (number, one.gate.name, one.rule.each == "tenant", now - timedelta(seconds=one.rule.window_s))
-            for number, one in enumerate(used)
-            if one.rule.starts is not None and one.gate.kind == kind
-        ]
-        if not asked:
-            continue
-        rules = (
-            values(column("rule", Integer), column("gate", String), column("each", Boolean), column("since", Instant))
-            .data(asked)
-            .cte(f"rules_of_{kind}")
+def _window(kind: str, many: int) -> Any:
+    """SQL: how many starts stand in the windows of so many rules at gates of one kind."""
+    columns: dict[str, Any] = {"rule": Integer, "gate": String, "each": Boolean, "since": Instant}
+    data = [
+        tuple(bindparam(f"b_{kind}_{place}_{name}", type_=of) for name, of in columns.items()) for place in range(many)
+    ]
+    rules = values(*(column(name, of) for name, of in columns.items())).data(data).cte(f"rules_of_{kind}")
+    key = case((rules.c.each, func.coalesce(starts.c.tenant, EVERYBODY)), else_=EVERYBODY)
+    nothing: ColumnElement[str] = cast(null(), String)
+    none: ColumnElement[int] = cast(null(), Integer)
+    return (
+        select(
+            rules.c.rule,
+            nothing.label("queue"),
+            nothing.label("name"),
+            key.label("tenant"),
+            none.label("running"),
+            none.label("reserved"),
+            func.count().label("started"),
         )
-        key = case((rules.c.each, func.coalesce(starts.c.tenant, EVERYBODY)), else_=EVERYBODY)
-        nothing: ColumnElement[str] = cast(null(), String)
-        none: ColumnElement[int] = cast(null(), Integer)
-        yield (
-            select(
-                rules.c.rule,
-                nothing.label("queue"),
-                nothing.label("name"),
-                key.label("tenant"),
-                none.label("running"),
-                none.label("reserved"),
-                func.count().label("started"),
-            )
-            .join_from(rules, starts, and_(gate == rules.c.gate, starts.c.at > rules.c.since))
-            .group_by(rules.c.rule, literal_column("4"))
-        )
+        .join_from(rules, starts, and_(_START_COLUMN[kind] == rules.c.gate, starts.c.at > rules.c.since))
+        .group_by(rules.c.rule, literal_column("4"))
+    )
 
 
 def _count_workers(connection: Connection, at: Mapping[tuple[str, str], list[Used]]) -> None:
