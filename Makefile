@@ -4,7 +4,7 @@ PYTHON ?=
 PY := .venv/bin/python
 CODE := $(wildcard celeryconfig.py flowerconfig.py celadon celadon_feature services tasks web deploy docs examples benchmarks tests)
 # Tests of parts keep to databases and servers of their own, so two processes share them. Tests of whole deployments
-# watch the clock and run one after the other.
+# watch the clock and run one after the other; they wait a lot, which leaves the types' check its time beside them.
 PARTS := $(wildcard tests/unit tests/contract tests/chart)
 WHOLES := $(wildcard tests/live tests/browser tests/guarantees tests/fence)
 SEED ?= 1
@@ -37,20 +37,24 @@ up: .venv/.ready ## run everything here until Ctrl-C ({WEB,FLOWER,REDIS,MAIL,MET
 test: .venv/.ready-test ## all that CI runs: servers, check, and every test
 	@.ci/servers
 	@.ci/helm
-	@$(MAKE) --no-print-directory lint
-	@trap 'exit 130' INT; failed=0; \
+	@$(MAKE) --no-print-directory style
+	@trap 'exit 130' INT; failed=0; said=$$(mktemp); \
 	$(PY) -m pytest --numprocesses 2 --dist loadscope $(PARTS) || failed=1; \
+	nice -n 19 $(PY) -m mypy $(CODE) >$$said 2>&1 & types=$$!; \
 	$(PY) -m pytest $(WHOLES) || failed=1; \
+	wait $$types || failed=1; cat $$said; rm $$said; \
 	exit $$failed
 
 check: lint ## the quick part of test: lint, types, import table, docs
 	@$(PY) -m pytest -q tests/unit/test_imports.py tests/unit/test_docs.py tests/unit/test_packaging.py
 
-.PHONY: lint
-lint: .venv/.ready-test
+.PHONY: lint style
+lint: style
+	@$(PY) -m mypy $(CODE)
+
+style: .venv/.ready-test
 	@$(PY) -m ruff check $(CODE)
 	@$(PY) -m ruff format --quiet --check --diff $(CODE)
-	@$(PY) -m mypy $(CODE)
 
 format: .venv/.ready-test ## format the code and mend what can be mended
 	@$(PY) -m ruff check --quiet --fix $(CODE) ; $(PY) -m ruff format $(CODE)

@@ -79,6 +79,9 @@ class Forked:
         if self.poll() is None:
             signal.pidfd_send_signal(self._handle, number)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import Popen
@@ -14,26 +14,31 @@ from sqlalchemy import create_engine, text
 from benchmarks.ground import DURABLE
 from tests.contract.pointed import pointed
 from tests.eventually import eventually
+from tests.forked import Forked, fork
 from tests.ledgers import Ledgers
 from tests.servers import PostgresServer, RedisServer
 from tests.servers.postgres import SETTINGS
 from tests.servers.process import celadon, kill_group, spawn
 
 ROOT = Path(__file__).resolve().parents[2]
+Started = Popen[bytes] | Forked
 
 
 class Deployment:
     """A ledger, a broker, and `celadon` processes.
+
+    ready_made: they are forked with the libraries loaded (tests/forked.py), where how soon one begins proves nothing.
 
     Attributes:
         ledger: the ledger's address.
         engine: connections to it that are not the platform's.
     """
 
-    def __init__(self, folder: Path, redis: RedisServer, ledger: str, config: str) -> None:
+    def __init__(self, folder: Path, redis: RedisServer, ledger: str, config: str, *, ready_made: bool = False) -> None:
         self.folder, self.redis, self.ledger, self._config = folder, redis, ledger, config
         self.engine = create_engine(ledger)
-        self._processes: list[Popen[bytes]] = []
+        self._ready_made = ready_made
+        self._processes: list[Started] = []
 
     def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of our processes: every setting not named here is the default."""
@@ -49,12 +54,15 @@ class Deployment:
             **(more or {}),
         }
 
-    def start(self, *words: str, name: str = "", **more: str) -> Popen[bytes]:
+    def start(self, *words: str, name: str = "", **more: str) -> Started:
         """Start `celadon WORDS`; it ends with the deployment at the latest. `more` is laid over its environment."""
-        log = self.folder / f"{name or '-'.join(words)}.log"
-        process = spawn(celadon(*words), log, env=self.env(more), cwd=self.folder)
+        process = self._begin(celadon(*words), name or "-".join(words), self.env(more))
         self._processes.append(process)
         return process
+
+    def _begin(self, command: Sequence[str], name: str, env: Mapping[str, str]) -> Started:
+        begin = fork if self._ready_made and command[0] == sys.executable else spawn
+        return begin(command, self.folder / f"{name}.log", env=env, cwd=self.folder)
 
     def present(self, lane: str, processes: int = 1, within: float = 30) -> None:
         """Wait until so many processes of a lane (Beat's is `beat`) say in the ledger that they are there."""
@@ -74,7 +82,9 @@ class Deployment:
 
 
 @contextmanager
-def deployment(folder: Path, kind: str, config: str, *, durable: bool = False) -> Iterator[Deployment]:
+def deployment(
+    folder: Path, kind: str, config: str, *, durable: bool = False, ready_made: bool = False
+) -> Iterator[Deployment]:
     """A deployment on a ledger of `kind`, whose jobs this process submits too.
 
     durable: PostgreSQL syncs to disk, as in production, for proofs that tell times; SQLite does in any case.
@@ -90,7 +100,7 @@ def deployment(folder: Path, kind: str, config: str, *, durable: bool = False) -
             server.start()
             return server
 
-        made = Deployment(folder, redis, Ledgers(folder, postgres).fresh(kind, config), config)
+        made = Deployment(folder, redis, Ledgers(folder, postgres).fresh(kind, config), config, ready_made=ready_made)
         stack.callback(made.stop)
         with pointed(ledger_url=made.ledger, broker_url=redis.url, redis_url=None, use_broker="true"):
             yield made

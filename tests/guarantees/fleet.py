@@ -9,18 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 from sqlalchemy import select, text
 
 from tests.eventually import eventually
-from tests.guarantees.deployment import Deployment
+from tests.guarantees.deployment import Deployment, Started
 from tests.ledgers import Ledgers
 from tests.live.caller import Caller
 from tests.live.effects import effects, metadata
 from tests.servers import PostgresServer, RedisServer
-from tests.servers.process import celadon, kill_group, spawn
+from tests.servers.process import celadon, kill_group
 
 CONFIG = "tests.guarantees.recovery_config"
 LOOK_S = 0.05
@@ -29,11 +28,13 @@ LOOK_S = 0.05
 class Fleet(Deployment):
     """Workers by name, each of one lane. They come again by themselves until `stop`."""
 
-    def __init__(self, folder: Path, redis: RedisServer, ledger: str, settings: Mapping[str, str]) -> None:
-        super().__init__(folder, redis, ledger, CONFIG)
+    def __init__(
+        self, folder: Path, redis: RedisServer, ledger: str, settings: Mapping[str, str], *, ready_made: bool
+    ) -> None:
+        super().__init__(folder, redis, ledger, CONFIG, ready_made=ready_made)
         metadata.create_all(self.engine)
         self._settings = dict(settings)
-        self._workers: dict[str, tuple[Sequence[str], Popen[bytes]]] = {}
+        self._workers: dict[str, tuple[Sequence[str], Started]] = {}
         self.deaths: Counter[str] = Counter()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -52,14 +53,11 @@ class Fleet(Deployment):
         if inside is not None:
             command = ["sh", "-c", f'echo $$ > {inside}/cgroup.procs && exec "$@"', "sh", *command]
         with self._lock:
-            self._workers[name or lane] = (command, self._spawn(name or lane, command))
+            self._workers[name or lane] = (command, self._begin(command, name or lane, self.env()))
         if self._watching is None:
             # The workers die with the thread that started them, so it goes on until the end.
             self._watching = threading.Thread(target=self._watch, name="fleet", daemon=True)
             self._watching.start()
-
-    def _spawn(self, name: str, command: Sequence[str]) -> Popen[bytes]:
-        return spawn(command, self.folder / f"{name}.log", env=self.env(), cwd=self.folder)
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_S):
@@ -67,7 +65,7 @@ class Fleet(Deployment):
                 for name, (command, process) in self._workers.items():
                     if process.poll() is not None and not self._ended.is_set():
                         self.deaths[name] += 1
-                        self._workers[name] = (command, self._spawn(name, command))
+                        self._workers[name] = (command, self._begin(command, name, self.env()))
 
     def pid(self, name: str) -> int:
         with self._lock:
@@ -164,6 +162,7 @@ def fleet(
     lanes: Mapping[str, Mapping[str, Any]] | None = None,
     redis_options: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
+    ready_made: bool = False,
 ) -> Iterator[Fleet]:
     """A fleet without workers yet, on a ledger of `kind`, with one Beat.
 
@@ -182,7 +181,7 @@ def fleet(
             return server
 
         changed = {**(settings or {}), "PROOF_LANES": json.dumps(lanes or {})}
-        made = Fleet(folder, redis, Ledgers(folder, postgres).fresh(kind, CONFIG), changed)
+        made = Fleet(folder, redis, Ledgers(folder, postgres).fresh(kind, CONFIG), changed, ready_made=ready_made)
         stack.callback(made.stop)
         made.start("beat")
         yield made

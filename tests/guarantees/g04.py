@@ -22,7 +22,7 @@ VISIBILITY_S = 1
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     seconds, jobs = (105.0, {"default": 20, "data_sync": 2}) if long else (12.5, {"default": 4, "data_sync": 2})
     with ThreadPoolExecutor(len(KINDS)) as pool:
-        told = {kind: pool.submit(_on, folder / f"g04-{kind}", kind, seconds, jobs) for kind in KINDS}
+        told = {kind: pool.submit(_on, folder / f"g04-{kind}", kind, seconds, jobs, not long) for kind in KINDS}
     for kind, future in told.items():
         for name, value in future.result().items():
             if name == "redelivered":
@@ -32,11 +32,11 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     figures.add("leases_per_run", RATIO)
 
 
-def _on(folder: Path, kind: str, seconds: float, jobs: dict[str, int]) -> dict[str, float]:
+def _on(folder: Path, kind: str, seconds: float, jobs: dict[str, int], ready_made: bool) -> dict[str, float]:
     lease_s = seconds / RATIO
     clocks = {"LEASE_S": f"{lease_s:g}", "RENEW_S": f"{lease_s / 3.5:.4f}"}
     changed = {lane: {"lease_s": None, "visibility_s": VISIBILITY_S} for lane in LANES}
-    with fleet(folder, kind, lanes=changed, settings=clocks) as here:
+    with fleet(folder, kind, lanes=changed, settings=clocks, ready_made=ready_made) as here:
         for lane in LANES:
             here.work(lane)
         names = {f"{lane}-{number}": lane for lane, many in jobs.items() for number in range(many)}

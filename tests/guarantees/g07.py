@@ -90,7 +90,8 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     settings = {**QUICK, "DELEGATION_FILE": str(registration)}
     lanes = {"delegated": {"concurrency": AT_ONCE}}
     try:
-        with fleet(folder / "g07", "postgresql" if long else "sqlite", lanes=lanes, settings=settings) as here:
+        kind = "postgresql" if long else "sqlite"
+        with fleet(folder / "g07", kind, lanes=lanes, settings=settings, ready_made=not long) as here:
             ids = [_submitted(here, number) for number in range(jobs)]
             here.until_beat_judges()
             for name in WORKERS:

@@ -44,7 +44,7 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     for kind, most, many in runs:
         here_in = folder / f"{kind}-{most}"
         here_in.mkdir()
-        with deployment(here_in, kind, CONFIG) as here:
+        with deployment(here_in, kind, CONFIG, ready_made=not long) as here:
             if most != MOST:
                 limits.set_limits("job", JOB, [Limit(starts=most, per_s=1)], actor="proof")
             _measure(figures, here, f"{most}_{kind}", most, many, workers=3 if long else 2)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 from sqlalchemy import Engine, Select, select
@@ -29,7 +28,7 @@ from celadon.ledger.db import at
 from celadon.ledger.tables import schedules, workers
 from tests.eventually import eventually
 from tests.freezing import freeze
-from tests.guarantees.deployment import Deployment, deployment
+from tests.guarantees.deployment import Deployment, Started, deployment
 from tests.guarantees.g10_checker import Run, check, fired_again, made
 from tests.servers.process import kill_group
 
@@ -61,7 +60,7 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     for kind in ("postgresql", "sqlite") if long else ("postgresql",):
         below = folder / kind
         below.mkdir()
-        with deployment(below, kind, CONFIG) as here:
+        with deployment(below, kind, CONFIG, ready_made=not long) as here:
             run = _run(here, LONG if long else SHORT)
             check(figures, f"{kind}_" if long else "", made(here.engine), run)
 
@@ -94,7 +93,7 @@ class Beats:
     def __init__(self, here: Deployment, form: Form) -> None:
         self._here, self._form = here, form
         self._generation = dict.fromkeys(PLACES, 1)
-        self._running: dict[str, Popen[bytes]] = {}
+        self._running: dict[str, Started] = {}
         self._chance = random.Random(10)
         self.kills = self.stops = 0
 

@@ -25,7 +25,8 @@ CONTAINER_BYTES = 512 << 20
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     random.seed(13)
     lanes = {lane: {"lease_s": None} for lane in LANES}
-    with fleet(folder / "g13", "postgresql" if long else "sqlite", lanes=lanes, settings=QUICK) as here:
+    kind = "postgresql" if long else "sqlite"
+    with fleet(folder / "g13", kind, lanes=lanes, settings=QUICK, ready_made=not long) as here:
         innocent: dict[str, str] = {}
         poison: dict[str, str] = {}
         for lane in LANES if long else SHORT:

@@ -21,7 +21,8 @@ FULL = ("--maxmemory-policy", "noeviction")
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     many, seconds = (2000, 60.0) if long else (40, 2.0)
-    with fleet(folder / "g16", "postgresql" if long else "sqlite", redis_options=FULL) as here:
+    kind = "postgresql" if long else "sqlite"
+    with fleet(folder / "g16", kind, redis_options=FULL, ready_made=not long) as here:
         port = free_port()
         here.start("web", "--bind", f"127.0.0.1:{port}", WEB_WORKERS="1")
         heartbeats = []
