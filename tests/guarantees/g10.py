@@ -60,7 +60,7 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
     for kind in ("postgresql", "sqlite") if long else ("postgresql",):
         below = folder / kind
         below.mkdir()
-        with deployment(below, kind, CONFIG, ready_made=not long) as here:
+        with deployment(below, kind, CONFIG) as here:
             run = _run(here, LONG if long else SHORT)
             check(figures, f"{kind}_" if long else "", made(here.engine), run)
 
