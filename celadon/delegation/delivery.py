@@ -84,7 +84,7 @@ class Delivery:
         sent = deliveries.Request(
             method=request.method,
             url=str(request.url),
-            headers=deliveries.masked(request.headers),
+            headers=deliveries.masked(request.headers, also=self.entry.headers),
             body=deliveries.cut(request.body or b""),
         )
         deliveries.keep(self.claim, verdict=why, seconds=seconds, request=sent, answer=answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -13,14 +13,13 @@ from celadon.ledger.claims import MINE, this
 from celadon.ledger.db import at, begin, reading
 from celadon.ledger.tables import JSON, attempts, deliveries, jobs
 from celadon.ledger.writing import upsert
+from celadon.secret_names import is_secret
 from celadon.states import Outcome
 
 BODY_MOST = 4096  # Characters of a body that are kept.
 HEADERS_MOST = 50
 HEADER_MOST = 500
 MASKED = "•••"
-_NAMES = {"authorization", "proxy-authorization", "cookie", "set-cookie"}
-_WORDS = ("secret", "token", "signature", "password", "api-key", "apikey")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,13 +52,15 @@ class Delivery:
     answer: Answer | None  # None: there was none, or it was not heard.
 
 
-def masked(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers without what opens doors or proves who somebody is, by their names, and no more of them than is read."""
+def masked(headers: Mapping[str, str], *, also: Iterable[str] = ()) -> dict[str, str]:
+    """Headers without what opens doors or proves who somebody is, by their names, and no more of them than is read.
+
+    also: names of headers that may be secret though their names don't say so.
+    """
+    hidden = {name.lower() for name in also}
 
     def shown(name: str, value: str) -> str:
-        plain = name.lower()
-        secret = plain in _NAMES or any(word in plain for word in _WORDS)
-        return MASKED if secret else storable_text(value[:HEADER_MOST])
+        return MASKED if name.lower() in hidden or is_secret(name) else storable_text(value[:HEADER_MOST])
 
     return {
         storable_text(name[:HEADER_MOST]): shown(name, value) for name, value in list(headers.items())[:HEADERS_MOST]

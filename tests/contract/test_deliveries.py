@@ -91,17 +91,30 @@ def test_tries_that_failed_are_counted_those_before_a_replay_too() -> None:
     assert deliveries.tries(claim.job_id) == 2
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["Authorization", "webhook-signature", "Set-Cookie", "Cookie", "X-Api-Key", "x-auth-token", "X-Secret", "PASSWORD"],
-)
-def test_what_opens_doors_is_masked(name: str) -> None:
-    assert masked({name: "s3cret"}) == {name: MASKED}
+def test_what_opens_doors_is_masked() -> None:
+    names = [
+        *("Authorization", "webhook-signature", "Set-Cookie", "Cookie", "X-Api-Key", "x-auth-token", "X-Secret"),
+        *("PASSWORD", "X-Internal-Key", "X-Auth", "X-Auth-Key", "X-Access-Key", "X-Credential", "X-Session", "X-Jwt"),
+        *("X-Team-Pass", "X-Sign", "Proxy-Authorization", "X-Apikey"),
+    ]
+
+    assert masked(dict.fromkeys(names, "s3cret")) == dict.fromkeys(names, MASKED)
 
 
 def test_what_does_not_is_shown() -> None:
-    told = {"Idempotency-Key": "0190", "webhook-id": "0190", "Content-Type": "application/json", "traceparent": "00-1"}
+    told = {
+        "Idempotency-Key": "0190",
+        "webhook-id": "0190",
+        "Content-Type": "application/json",
+        "traceparent": "00-1",
+        "WWW-Authenticate": 'Bearer error="invalid_token"',
+        "X-Team": "mail",
+    }
     assert masked(told) == told
+
+
+def test_what_an_entry_adds_is_masked_whatever_its_name_is() -> None:
+    assert masked({"X-Team": "mail", "Accept": "*/*"}, also={"x-team"}) == {"X-Team": MASKED, "Accept": "*/*"}
 
 
 def test_headers_and_bodies_are_kept_as_far_as_they_are_read() -> None:

@@ -250,7 +250,7 @@ def test_what_a_failed_delivery_sent_and_got_is_kept_without_secrets(
     feature: FeatureServer, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAIL_KEYS", KEYS)
-    register(feature.url, keys='{ env = "MAIL_KEYS" }')
+    register(feature.url, keys='{ env = "MAIL_KEYS" }', headers='{ X-Team = "mail" }')
     feature.posts = [answer(500, {"error": "oh no"}, "Set-Cookie: session=1", "X-Host: a")]
     job_id = an_email("hi")
 
@@ -261,6 +261,7 @@ def test_what_a_failed_delivery_sent_and_got_is_kept_without_secrets(
     assert (delivery.request.method, delivery.request.url) == ("POST", f"{feature.url}/internal/process-job")
     assert '"data":"hi"' in delivery.request.body
     assert delivery.request.headers["webhook-signature"] == delivery.answer.headers["set-cookie"] == deliveries.MASKED
+    assert (feature.received[0].headers["x-team"], delivery.request.headers["X-Team"]) == ("mail", deliveries.MASKED)
     assert (delivery.answer.status, delivery.answer.body) == (500, '{"error": "oh no"}')
     assert (delivery.request.headers["Idempotency-Key"], delivery.answer.headers["x-host"]) == (job_id, "a")
 
