@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 
-from sqlalchemy import Float, Integer, Text, func, literal, select
+from sqlalchemy import Connection, Float, Integer, Text, func, literal, select
 
-from celadon.jobs import Claim, storable_text
+from celadon.jobs import AnswerView, Claim, DeliveryView, RequestView, storable_text
 from celadon.ledger.claims import MINE, this
 from celadon.ledger.db import at, begin, reading
 from celadon.ledger.tables import JSON, attempts, deliveries, jobs
@@ -20,36 +19,6 @@ BODY_MOST = 4096  # Characters of a body that are kept.
 HEADERS_MOST = 50
 HEADER_MOST = 500
 MASKED = "•••"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """A request as it is kept."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """An answer as it is kept."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delivery:
-    """The last delivery of a job that did not succeed."""
-
-    at: datetime
-    verdict: str  # What became of it, in words.
-    seconds: float
-    request: Request
-    answer: Answer | None  # None: there was none, or it was not heard.
 
 
 def masked(headers: Mapping[str, str], *, also: Iterable[str] = ()) -> dict[str, str]:
@@ -73,7 +42,7 @@ def cut(body: bytes) -> str:
     return text if len(text) <= BODY_MOST else f"{text[:BODY_MOST]}… ({len(body)} bytes)"
 
 
-def keep(claim: Claim, *, verdict: str, seconds: float, request: Request, answer: Answer | None) -> bool:
+def keep(claim: Claim, *, verdict: str, seconds: float, request: RequestView, answer: AnswerView | None) -> bool:
     """Keep it instead of the job's last one. False: the claim is gone, and nothing was written.
 
     Raises LedgerUnavailable.
@@ -106,16 +75,15 @@ def tries(job_id: str) -> int:
         return int(connection.execute(counted).scalar_one())
 
 
-def find(job_id: str) -> Delivery | None:
-    """The last delivery of a job that did not succeed; None: there was none. Raises LedgerUnavailable."""
-    with reading() as connection:
-        row = connection.execute(select(deliveries).where(deliveries.c.job_id == job_id)).one_or_none()
+def find(connection: Connection, job_id: str) -> DeliveryView | None:
+    """The last delivery of a job that did not succeed; None: there was none."""
+    row = connection.execute(select(deliveries).where(deliveries.c.job_id == job_id)).one_or_none()
     if row is None:
         return None
-    return Delivery(
+    return DeliveryView(
         at=row.at,
         verdict=row.verdict,
         seconds=row.seconds,
-        request=Request(**row.request),
-        answer=None if row.answer is None else Answer(**row.answer),
+        request=RequestView(**row.request),
+        answer=None if row.answer is None else AnswerView(**row.answer),
     )
