@@ -8,8 +8,8 @@ from dataclasses import asdict
 from sqlalchemy import Connection, Float, Integer, Text, func, literal, select
 
 from celadon.jobs import AnswerView, Claim, DeliveryView, RequestView, storable_text
-from celadon.ledger.claims import MINE, this
 from celadon.ledger.db import at, begin, reading
+from celadon.ledger.fencing import MINE, this
 from celadon.ledger.tables import JSON, attempts, deliveries, jobs
 from celadon.ledger.writing import upsert
 from celadon.secret_names import is_secret
