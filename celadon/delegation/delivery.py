@@ -16,24 +16,29 @@ from celadon.delegation.status_table import Verdict
 from celadon.errors import TargetNotAllowed, Unresolved
 from celadon.jobs import Claim
 from celadon.ledger import deliveries
+from celadon.ledger.deliveries import Earlier
 
 ASK_S = 10.0  # To say how a job stands takes a look into a store, and no longer.
+AROUND_BYTES = 4096  # What an answer to being asked has around a result that the answer to the POST had room for.
 TRACE = ("traceparent", "tracestate")
 
 
 class Delivery:
     """A job on its way to the service that owns its queue.
 
-    attempts_made: tries that failed before this one. The run may take RUN_TIMES times the queue's time-out: one for the
-    job, and one to find out what became of it.
+    attempts_made: tries that failed before this one. in_doubt: whether the service may have the job by now, and nobody
+    knows what became of it. The run may take RUN_TIMES times the queue's time-out: one for the job, and one to find out
+    what became of it.
     """
 
-    def __init__(self, table: Table, entry: Entry, claim: Claim, attempts_made: int) -> None:
-        self.entry, self.claim, self.attempts_made = entry, claim, attempts_made
+    def __init__(self, table: Table, entry: Entry, claim: Claim, earlier: Earlier) -> None:
+        self.entry, self.claim, self.attempts_made = entry, claim, earlier.tries
+        self.in_doubt = earlier.in_doubt
         self._table = table
         self._until = time.monotonic() + RUN_TIMES * entry.timeout_s
         self._probe = False
         self._last: tuple[Request, Outcome, float] | None = None
+        self._posted: tuple[Request, Outcome, float] | None = None
 
     @property
     def left_s(self) -> float:
@@ -57,7 +62,11 @@ class Delivery:
         }
         body = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
         whole_s = min(self.entry.timeout_s, max(self.left_s, 0.0))
-        verdict = status_table.of_post(self._exchange("POST", "", body, whole_s), self.attempts_made)
+        outcome = self._exchange("POST", "", body, whole_s)
+        self._posted = self._last or self._posted
+        verdict = status_table.of_post(outcome, self.attempts_made)
+        if not isinstance(outcome, NotConnected):  # Else it is as open as it was.
+            self.in_doubt = verdict.in_doubt
         self._tell("post", verdict)
         return verdict
 
@@ -66,14 +75,17 @@ class Delivery:
         path = "/" + quote(self.claim.job_id, safe="")
         whole_s = min(ASK_S, self.entry.timeout_s)
         verdict = status_table.of_question(self._exchange("GET", path, None, whole_s), self.attempts_made)
+        self.in_doubt = verdict.in_doubt
         self._tell("ask", verdict)
         return verdict
 
     def keep(self, why: str) -> None:
-        """Keep the last request and its answer, for whoever looks for why. Raises LedgerUnavailable."""
-        if self._last is None:
+        """Keep why it did not succeed, with the last POST and its answer. Raises LedgerUnavailable."""
+        last = self._posted or self._last
+        if last is None:
+            deliveries.keep(self.claim, verdict=why, in_doubt=self.in_doubt)
             return
-        request, outcome, seconds = self._last
+        request, outcome, seconds = last
         answer = None
         if isinstance(outcome, Answered):
             answer = deliveries.Answer(
@@ -87,7 +99,7 @@ class Delivery:
             headers=deliveries.masked(request.headers),
             body=deliveries.cut(request.body or b""),
         )
-        deliveries.keep(self.claim, verdict=why, seconds=seconds, request=sent, answer=answer)
+        deliveries.keep(self.claim, verdict=why, in_doubt=self.in_doubt, seconds=seconds, request=sent, answer=answer)
 
     def _exchange(self, method: str, behind: str, body: bytes | None, whole_s: float) -> Outcome:
         self._last = None
@@ -106,7 +118,7 @@ class Delivery:
                 connect_s=entry.connect_s,
                 first_byte_s=entry.first_byte_s or entry.timeout_s,
                 whole_s=whole_s,
-                max_answer_bytes=entry.max_answer_bytes,
+                max_answer_bytes=entry.max_answer_bytes + (AROUND_BYTES if method == "GET" else 0),
                 networks=entry.networks,
                 age_s=self._table.resolver.age.total_seconds(),
             )

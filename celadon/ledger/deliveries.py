@@ -1,4 +1,7 @@
-"""What a delivery that did not succeed sent, and what it got: the last one of each job, for whoever looks for why."""
+"""What a delivery that did not succeed sent, and what it got: the last one of each job.
+
+For whoever looks for why, and for the job's next run: it has to know whether the service may be at the job already.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Float, Integer, Text, func, literal, select
+from sqlalchemy import Boolean, Float, Integer, Text, and_, case, delete, func, literal, select
 
 from celadon.jobs import Claim, storable_text
 from celadon.ledger.claims import MINE, this
 from celadon.ledger.db import at, begin, reading
+from celadon.ledger.places import LATE
 from celadon.ledger.tables import JSON, attempts, deliveries, jobs
 from celadon.ledger.writing import upsert
 from celadon.states import Outcome
@@ -48,9 +52,23 @@ class Delivery:
 
     at: datetime
     verdict: str  # What became of it, in words.
+    in_doubt: bool  # Whether the service may have it all the same.
     seconds: float
-    request: Request
+    request: Request | None  # None: nothing was sent.
     answer: Answer | None  # None: there was none, or it was not heard.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Earlier:
+    """What is known of a job's runs before this one.
+
+    tries: those that failed, before a replay too: no number is ever delivered as another try. in_doubt: the service may
+    have the job, and nobody knows what became of it. kept: something is kept of them.
+    """
+
+    tries: int = 0
+    in_doubt: bool = False
+    kept: bool = False
 
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
@@ -72,10 +90,22 @@ def cut(body: bytes) -> str:
     return text if len(text) <= BODY_MOST else f"{text[:BODY_MOST]}… ({len(body)} bytes)"
 
 
-def keep(claim: Claim, *, verdict: str, seconds: float, request: Request, answer: Answer | None) -> bool:
-    """Keep it instead of the job's last one. False: the claim is gone, and nothing was written.
+_SENT = ("seconds", "request", "answer")
 
-    Raises LedgerUnavailable.
+
+def keep(
+    claim: Claim,
+    *,
+    verdict: str,
+    in_doubt: bool = False,
+    seconds: float = 0.0,
+    request: Request | None = None,
+    answer: Answer | None = None,
+) -> bool:
+    """Keep what came of this run. False: the claim is gone, and nothing was written.
+
+    in_doubt: the service may have the job, and what became of it is not known. request: what was sent last, instead of
+    what the job's earlier runs sent; but a question stands for no POST that is kept. Raises LedgerUnavailable.
     """
     values = {
         "job_id": jobs.c.id,
@@ -83,26 +113,52 @@ def keep(claim: Claim, *, verdict: str, seconds: float, request: Request, answer
         "epoch": literal(claim.epoch, Integer),
         "at": at(),
         "verdict": literal(storable_text(verdict)[:2000], Text),
+        "in_doubt": literal(in_doubt, Boolean),
         "seconds": literal(seconds, Float),
-        "request": literal(asdict(request), JSON),
+        "request": literal(None if request is None else asdict(request), JSON),
         "answer": literal(None if answer is None else asdict(answer), JSON),
     }
+    posted = request is not None and request.method == "POST"
     with begin() as connection:
         new = upsert(connection, deliveries).from_select(list(values), select(*values.values()).where(MINE))
-        changed = {name: new.excluded[name] for name in values if name != "job_id"}
+        changed = {name: new.excluded[name] for name in values if name != "job_id" and (posted or name not in _SENT)}
         kept = new.on_conflict_do_update(index_elements=["job_id"], set_=changed).returning(deliveries.c.job_id)
         return connection.execute(kept, this(claim)).scalar() is not None
 
 
-def tries(job_id: str) -> int:
-    """How many tries of a job have failed, those before a replay too: no number is ever delivered as another try.
+def forget(claim: Claim) -> None:
+    """Keep nothing any more of a job that succeeds. Raises LedgerUnavailable."""
+    with begin() as connection:
+        mine = select(jobs.c.id).where(MINE)
+        connection.execute(delete(deliveries).where(deliveries.c.job_id.in_(mine)), this(claim))
 
-    Raises LedgerUnavailable.
+
+_OF = attempts.c.job_id == jobs.c.id
+_FAILED = attempts.c.outcome.in_((Outcome.FAILED.value, Outcome.TIMED_OUT.value))
+# A run that came too late to begin has sent nothing.
+_UNBEGUN = and_(attempts.c.outcome == Outcome.INTERRUPTED.value, attempts.c.error.startswith(LATE))
+_TRIES = select(func.count()).where(_OF, _FAILED).scalar_subquery()
+_LAST = select(func.max(case((_UNBEGUN, None), else_=attempts.c.epoch))).where(_OF).scalar_subquery()
+_EARLIER = select(_TRIES.label("tries"), _LAST.label("last"), deliveries.c.epoch, deliveries.c.in_doubt).select_from(
+    jobs.outerjoin(deliveries, deliveries.c.job_id == jobs.c.id)
+)
+
+
+def earlier(claim: Claim) -> Earlier:
+    """What is known of the job's runs before this one. Raises LedgerUnavailable.
+
+    In doubt is whatever the last of them left no word of: it may have died, or been stopped, after it had posted it.
     """
-    failed = attempts.c.outcome.in_((Outcome.FAILED.value, Outcome.TIMED_OUT.value))
+    if claim.epoch == 1:
+        return Earlier()
     with reading() as connection:
-        counted = select(func.count()).select_from(attempts).where(attempts.c.job_id == job_id, failed)
-        return int(connection.execute(counted).scalar_one())
+        row = connection.execute(_EARLIER.where(jobs.c.id == claim.job_id)).one()
+    told = row.epoch is not None and (row.last is None or row.epoch >= row.last)
+    return Earlier(
+        tries=row.tries,
+        in_doubt=row.in_doubt if told else row.last is not None,
+        kept=row.epoch is not None,
+    )
 
 
 def find(job_id: str) -> Delivery | None:
@@ -114,7 +170,8 @@ def find(job_id: str) -> Delivery | None:
     return Delivery(
         at=row.at,
         verdict=row.verdict,
+        in_doubt=row.in_doubt,
         seconds=row.seconds,
-        request=Request(**row.request),
+        request=None if row.request is None else Request(**row.request),
         answer=None if row.answer is None else Answer(**row.answer),
     )

@@ -21,12 +21,13 @@ from celadon.jobs import JobView
 from celadon.ledger import deliveries, switches
 from celadon.ledger.circuits import FAILURES, troubled
 from celadon.ledger.db import at, begin, clock, reading
+from celadon.ledger.recovery import reap
 from celadon.ledger.tables import circuits as table
 from celadon.ledger.tables import jobs
 from celadon.run import Ran, Runner, run_job
 from celadon.settings import overridden
 from celadon.states import Outcome, State
-from tests.contract.given import WORKER, a_job, change, let_its_lease_run_out, row
+from tests.contract.given import WORKER, a_claim, a_job, change, let_its_lease_run_out, row
 from tests.eventually import eventually
 from tests.servers import FeatureServer
 from tests.servers.feature import (
@@ -83,8 +84,11 @@ def kept(job_id: str) -> deliveries.Delivery:
 
 
 def its_worker_dies(job_id: str) -> None:
-    """As after a run that nobody heard the end of."""
-    change(job_id, epoch=2)
+    """In the midst of a run that nobody hears the end of."""
+    a_claim(job_id)
+    let_its_lease_run_out(job_id)
+    reap()
+    change(job_id, quarantine=False)
 
 
 # --- what the service gets --------------------------------------------------------------------------------------------
@@ -257,6 +261,7 @@ def test_what_a_failed_delivery_sent_and_got_is_kept_without_secrets(
     run(job_id)
 
     delivery = kept(job_id)
+    assert delivery.request is not None
     assert delivery.answer is not None
     assert (delivery.request.method, delivery.request.url) == ("POST", f"{feature.url}/internal/process-job")
     assert '"data":"hi"' in delivery.request.body
