@@ -27,7 +27,7 @@ BACKOFF_CAP = timedelta(hours=1)
 def deliver(data: Any, steps: Steps) -> Any:
     """Deliver a job once, or find out what became of it when it was delivered before. Returns the service's result.
 
-    Raises DeliveryFailed (a failed try), DeliveryRefused (dead at once), Postponed (no try is burnt), UnusableKeys.
+    Raises DeliveryFailed (a failed try), DeliveryRefused (dead at once), Postponed (no try is burnt).
     """
     # Every process knows this job; only who delivers loads the HTTP client.
     from celadon.delegation import asking
@@ -43,7 +43,6 @@ def deliver(data: Any, steps: Steps) -> Any:
         raise Postponed(NOT_REGISTERED_S, why)
     delivery = Delivery(table, entry, claim, earlier)
     try:
-        delivery.admit()
         verdict = asking.settled(delivery, check=steps.check)
     except Postponed as postponed:
         delivery.keep(str(postponed))
