@@ -9,7 +9,7 @@ from celadon import backoff, logs
 from celadon.delegation import file
 from celadon.delegation.belonging import DELIVER as NAME
 from celadon.delegation.entries import Entry
-from celadon.errors import DeliveryFailed, DeliveryRefused, Postponed
+from celadon.errors import DeliveryFailed, DeliveryRefused, Expired, Postponed
 from celadon.jobs import Claim
 from celadon.ledger import deliveries
 from celadon.steps import Steps
@@ -27,7 +27,7 @@ BACKOFF_CAP = timedelta(hours=1)
 def deliver(data: Any, steps: Steps) -> Any:
     """Deliver a job once, or find out what became of it when it was delivered before. Returns the service's result.
 
-    Raises DeliveryFailed (a failed try), DeliveryRefused (dead at once), Postponed (no try is burnt).
+    Raises DeliveryFailed (a failed try), DeliveryRefused (dead at once), Postponed (no try is burnt), Expired.
     """
     # Every process knows this job; only who delivers loads the HTTP client.
     from celadon.delegation import asking
@@ -36,6 +36,10 @@ def deliver(data: Any, steps: Steps) -> Any:
 
     claim, table = steps.claim, file.table()
     earlier = deliveries.earlier(claim)
+    if earlier.expired and not earlier.tries and not earlier.in_doubt:
+        # To the ledger it has begun, and would not expire any more; but its service was away, or had it put off.
+        deliveries.expire(claim)
+        raise Expired
     entry = table.entries.get(claim.queue)
     if entry is None:
         why = f"the registration file has no queue {claim.queue!r} now"

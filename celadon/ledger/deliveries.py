@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Boolean, Float, Integer, Text, and_, case, delete, func, literal, select
+from sqlalchemy import Boolean, Float, Integer, Text, and_, case, delete, func, literal, select, update
 
 from celadon.jobs import Claim, storable_text
 from celadon.ledger.claims import MINE, this
@@ -63,12 +63,13 @@ class Earlier:
     """What is known of a job's runs before this one.
 
     tries: those that failed, before a replay too: no number is ever delivered as another try. in_doubt: the service may
-    have the job, and nobody knows what became of it. kept: something is kept of them.
+    have the job, and nobody knows what became of it. kept: something is kept of them. expired: the job's time is over.
     """
 
     tries: int = 0
     in_doubt: bool = False
     kept: bool = False
+    expired: bool = False
 
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
@@ -126,11 +127,13 @@ def keep(
         return connection.execute(kept, this(claim)).scalar() is not None
 
 
+_FORGET = delete(deliveries).where(deliveries.c.job_id.in_(select(jobs.c.id).where(MINE)))
+
+
 def forget(claim: Claim) -> None:
     """Keep nothing any more of a job that succeeds. Raises LedgerUnavailable."""
     with begin() as connection:
-        mine = select(jobs.c.id).where(MINE)
-        connection.execute(delete(deliveries).where(deliveries.c.job_id.in_(mine)), this(claim))
+        connection.execute(_FORGET, this(claim))
 
 
 _OF = attempts.c.job_id == jobs.c.id
@@ -139,9 +142,13 @@ _FAILED = attempts.c.outcome.in_((Outcome.FAILED.value, Outcome.TIMED_OUT.value)
 _UNBEGUN = and_(attempts.c.outcome == Outcome.INTERRUPTED.value, attempts.c.error.startswith(LATE))
 _TRIES = select(func.count()).where(_OF, _FAILED).scalar_subquery()
 _LAST = select(func.max(case((_UNBEGUN, None), else_=attempts.c.epoch))).where(_OF).scalar_subquery()
-_EARLIER = select(_TRIES.label("tries"), _LAST.label("last"), deliveries.c.epoch, deliveries.c.in_doubt).select_from(
-    jobs.outerjoin(deliveries, deliveries.c.job_id == jobs.c.id)
-)
+_EARLIER = select(
+    _TRIES.label("tries"),
+    _LAST.label("last"),
+    deliveries.c.epoch,
+    deliveries.c.in_doubt,
+    (jobs.c.expires_at <= at()).label("expired"),
+).select_from(jobs.outerjoin(deliveries, deliveries.c.job_id == jobs.c.id))
 
 
 def earlier(claim: Claim) -> Earlier:
@@ -158,7 +165,16 @@ def earlier(claim: Claim) -> Earlier:
         tries=row.tries,
         in_doubt=row.in_doubt if told else row.last is not None,
         kept=row.epoch is not None,
+        expired=bool(row.expired),
     )
+
+
+def expire(claim: Claim) -> None:
+    """Say of a job that its time was over before its service had it. Raises LedgerUnavailable."""
+    why = {"error_kind": "expired", "error_message": "It was not delivered before it expired."}
+    with begin() as connection:
+        connection.execute(update(jobs).where(MINE).values(why), this(claim))
+        connection.execute(_FORGET, this(claim))
 
 
 def find(job_id: str) -> Delivery | None:

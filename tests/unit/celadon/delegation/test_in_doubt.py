@@ -10,7 +10,7 @@ from celadon import drain, replay
 from celadon.delegation import circuits, lookups
 from celadon.errors import Unresolved
 from celadon.ledger import claims, deliveries
-from celadon.ledger.db import begin
+from celadon.ledger.db import at, begin
 from celadon.ledger.fleet import look
 from celadon.ledger.places import LATE
 from celadon.ledger.tables import circuits as table
@@ -99,6 +99,37 @@ def test_who_was_not_let_through_has_nothing_to_ask(feature: FeatureServer, regi
     assert run(job_id).state == State.SUCCEEDED
 
     assert asked(feature) == "POST"
+
+
+# --- its time is over -------------------------------------------------------------------------------------------------
+
+
+def test_what_was_put_off_until_its_time_was_over_is_not_delivered_any_more(
+    feature: FeatureServer, register: Register
+) -> None:
+    register(feature.url)
+    feature.posts = [answer(503, {}, "Retry-After: 1")]
+    job_id = an_email(expires_in_s=3600)
+    run(job_id)
+    change(job_id, expires_at=at(-1))
+
+    assert run(job_id).state == State.CANCELLED
+
+    assert (asked(feature), (found(job_id).error or {})["kind"]) == ("POST", "expired")
+    assert deliveries.find(job_id) is None
+
+
+@pytest.mark.parametrize("behaviour", [fail("no ink"), cut], ids=["has failed", "is in doubt"])
+def test_what_the_service_has_begun_does_not_expire(
+    behaviour: Behaviour, feature: FeatureServer, register: Register
+) -> None:
+    register(feature.url)
+    feature.posts, feature.asks = [behaviour], [answer(503, {}, "Retry-After: 1")]
+    job_id = an_email(expires_in_s=3600)
+    run(job_id)
+    change(job_id, expires_at=at(-1))
+
+    assert run(job_id).state == State.SUCCEEDED
 
 
 # --- doubt ------------------------------------------------------------------------------------------------------------
