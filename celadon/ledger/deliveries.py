@@ -12,8 +12,8 @@ from datetime import datetime
 from sqlalchemy import Boolean, Float, Integer, Text, and_, case, delete, func, literal, select, update
 
 from celadon.jobs import Claim, storable_text
-from celadon.ledger.claims import MINE, this
 from celadon.ledger.db import at, begin, reading
+from celadon.ledger.fencing import MINE, this
 from celadon.ledger.places import LATE
 from celadon.ledger.tables import JSON, attempts, deliveries, jobs
 from celadon.ledger.writing import upsert
