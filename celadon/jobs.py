@@ -190,8 +190,9 @@ class DeliveryView:
 
     at: datetime
     verdict: str  # What became of it, in words.
+    in_doubt: bool  # Whether the service may have it all the same.
     seconds: float
-    request: RequestView
+    request: RequestView | None  # None: nothing was sent.
     answer: AnswerView | None  # None: there was none, or it was not heard.
 
 

@@ -42,6 +42,7 @@ STEP = StepView(
 DELIVERY = DeliveryView(
     at=MOMENT,
     verdict="answered 500",
+    in_doubt=False,
     seconds=0.5,
     request=RequestView(method="POST", url="http://mail/jobs", headers={"Accept": "*/*"}, body=None),
     answer=AnswerView(status=500, headers={}, body="oh no"),

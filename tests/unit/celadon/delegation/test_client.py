@@ -142,6 +142,7 @@ def test_where_nobody_listens_nothing_was_sent() -> None:
     outcome = exchange(f"http://127.0.0.1:{free_port()}")
 
     assert isinstance(outcome, NotConnected)
+    assert (outcome.tried, outcome.timed_out) == (True, False)
     assert "Connect call failed" in outcome.reason or "refused" in outcome.reason
 
 
@@ -159,6 +160,7 @@ def test_an_address_that_does_not_answer_is_given_up_in_time() -> None:
 
     assert isinstance(outcome, NotConnected)
     assert "no connection in time" in outcome.reason
+    assert outcome.timed_out
     assert time.monotonic() - began < 2
 
 
@@ -166,6 +168,7 @@ def test_an_address_that_is_not_allowed_is_not_connected_to(feature: FeatureServ
     outcome = exchange(feature.url, networks=frozenset())
 
     assert isinstance(outcome, NotConnected)
+    assert not outcome.tried
     assert 'add networks = ["loopback"]' in outcome.reason
     assert feature.connections == 0
 
