@@ -421,9 +421,9 @@ def test_concurrencies_that_the_lane_has_no_slots_for_are_refused_with_the_reaso
     )
 
     assert problems(text) == [
-        "delegation.toml:9: queues.q1.concurrency: the concurrencies of all queues make 257, and the lane has 256 "
+        "delegation.toml:9: queues.q1.concurrency: the concurrencies of all queues make 257, and there are 256 "
         "slots, so a hung endpoint could take another queue's; lower some (the largest is this, 150), or raise the "
-        "lane's concurrency in celeryconfig.lanes"
+        "concurrency of the lane in celeryconfig.lanes, and of its workers"
     ]
     assert table(text.replace("= 7", "= 6")).concurrency == 256
 
