@@ -22,6 +22,7 @@ from web.api.models import (
     Results,
     SubmitJob,
     SubmitJobs,
+    ToldJob,
 )
 from web.api.route import LOCATION, Route
 from web.api.shop_models import NewOrder, Order, PlacedOrder, Product
@@ -97,7 +98,7 @@ ROUTES = (
         view=jobs.one,
         scope=Scope.READ,
         query=JobQuery,
-        answer=JobView,
+        answer=ToldJob,
     ),
     Route(
         method="GET",
