@@ -124,4 +124,4 @@ def find(job_id: str) -> Delivery | None:
 def told(job_id: str) -> dict[str, Any] | None:
     """The same, JSON-ready."""
     found = find(job_id)
-    return None if found is None else as_plain(asdict(found))  # type: ignore[no-any-return]
+    return None if found is None else as_plain(asdict(found))
