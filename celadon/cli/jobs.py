@@ -13,16 +13,14 @@ from celadon.cli.options import Moment
 @click.command()
 @click.argument("job_id")
 def job(job_id: str) -> None:
-    """Show a job with its attempts and steps, as JSON; of a delegated one also the last delivery that failed."""
+    """Show a job with its attempts and steps, as JSON."""
     from celadon.errors import UnknownJobId
-    from celadon.ledger import deliveries
     from celadon.ledger.looking import find
 
     view = find(job_id)
     if view is None:
         raise UnknownJobId(f"There is no job {job_id!r}", job_id=job_id)
-    delivery = deliveries.told(job_id)
-    click.echo(json.dumps({**view.as_dict(), **({"delivery": delivery} if delivery else {})}, indent=2))
+    click.echo(json.dumps(view.as_dict(), indent=2))
 
 
 @click.command()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Float, Integer, Text, func, literal, select
 
-from celadon.jobs import Claim, as_plain, storable_text
+from celadon.jobs import Claim, storable_text
 from celadon.ledger.claims import MINE, this
 from celadon.ledger.db import at, begin, reading
 from celadon.ledger.tables import JSON, attempts, deliveries, jobs
@@ -119,9 +118,3 @@ def find(job_id: str) -> Delivery | None:
         request=Request(**row.request),
         answer=None if row.answer is None else Answer(**row.answer),
     )
-
-
-def told(job_id: str) -> dict[str, Any] | None:
-    """The same, JSON-ready."""
-    found = find(job_id)
-    return None if found is None else as_plain(asdict(found))

@@ -10,7 +10,7 @@ from flask import Response, jsonify, request
 from celadon import JobView, find, list_jobs, wait
 from celadon.deadline import within
 from celadon.errors import UnknownJobId
-from celadon.ledger import apikeys, deliveries
+from celadon.ledger import apikeys
 from celadon.ledger.apikeys import Scope
 from celadon.settings import settings
 from web.api import callers
@@ -61,10 +61,8 @@ def one(job_id: str, query: JobQuery) -> Response:
     else:
         job = find(job_id)
     told = known(job_id, job).as_dict()
-    if query.include == "payload" and job is not None:
+    if query.include and job is not None:
         told["payload"] = job.payload
-    if query.include == "delivery":
-        told["delivery"] = deliveries.told(job_id)
     return jsonify(told)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
-from celadon import JobSummary, JobView
+from celadon import JobSummary
 from celadon.bulk import MAX_JOBS
 from celadon.jobs import Submitted
-from celadon.ledger.deliveries import Delivery
 from celadon.ledger.listing import MAX_LIMIT
 from celadon.states import State
 from celadon.submit import MAX_PRIORITY
@@ -139,21 +137,12 @@ class JobQuery(Query):
         allow_inf_nan=False,
         description="Answer when the job has ended, or as it is after so many seconds, at most 30.",
     )
-    include: Literal["payload", "delivery"] | None = Field(
-        None,
-        description="Tell the payload too, or of a delegated job the last delivery that did not succeed; this takes "
-        "the scope `operate` as well.",
+    include: Literal["payload"] | None = Field(
+        None, description="Tell the payload too; this takes the scope `operate` as well."
     )
 
 
 # --- what answers hold
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToldJob(JobView):
-    """A job, with what was asked for beside."""
-
-    delivery: Delivery | None = None
 
 
 class JobReceipt(BaseModel):

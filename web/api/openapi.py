@@ -186,7 +186,7 @@ def _schemas(routes: tuple[Route, ...]) -> tuple[dict[tuple[str, str], Any], dic
     made, found = TypeAdapter.json_schemas(wanted, ref_template=_REF, schema_generator=_Brief)
     components = found["$defs"]
     # Payloads are told only to those who ask for them.
-    for view in ("JobView", "ToldJob", "ScheduleView"):
+    for view in ("JobView", "ScheduleView"):
         components[view]["required"].remove("payload")
     schemas = {name: schema for (name, _), schema in made.items()}
     for route in routes:

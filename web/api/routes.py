@@ -22,7 +22,6 @@ from web.api.models import (
     Results,
     SubmitJob,
     SubmitJobs,
-    ToldJob,
 )
 from web.api.route import LOCATION, Route
 from web.api.shop_models import NewOrder, Order, PlacedOrder, Product
@@ -98,7 +97,7 @@ ROUTES = (
         view=jobs.one,
         scope=Scope.READ,
         query=JobQuery,
-        answer=ToldJob,
+        answer=JobView,
     ),
     Route(
         method="GET",

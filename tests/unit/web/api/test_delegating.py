@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from flask import Flask
 
 from celadon import find
 from celadon.delegation import file
 from celadon.ledger.apikeys import Scope
-from celadon.ledger.deliveries import Answer, Request, keep
-from tests.contract.given import a_claim
-from tests.unit.celadon.cli.given import celadon
 from tests.unit.web.api.given import fields
 from tests.unit.web.conftest import Client, Configure, with_key
 
@@ -73,21 +68,3 @@ def test_what_does_not_fit_is_told_by_field(program: Client) -> None:
 
 def test_a_key_without_the_scope_may_not(app) -> None:
     assert with_key(app, Scope.READ).post("/api/queues/email/jobs", json={"data": 1}).status_code == 403
-
-
-def test_the_last_delivery_that_did_not_succeed_is_told_to_those_who_ask_and_may(app: Flask, program: Client) -> None:
-    job_id = program.post("/api/queues/email/jobs", json={"data": 1}).json["job_id"]
-    assert program.get(f"/api/jobs/{job_id}?include=delivery").json["delivery"] is None
-
-    request = Request(method="POST", url="https://mail.example.org/internal/process-job", headers={}, body="{}")
-    answer = Answer(status=500, headers={"Server": "mail"}, body="no database")
-    keep(a_claim(job_id), verdict="mail: answered 500", seconds=0.1, request=request, answer=answer)
-
-    told = program.get(f"/api/jobs/{job_id}?include=delivery").json["delivery"]
-    assert (told["verdict"], told["request"]["method"]) == ("mail: answered 500", "POST")
-    assert told["answer"] == {"status": 500, "headers": {"Server": "mail"}, "body": "no database"}
-    assert told["at"].endswith("Z")
-    assert json.loads(celadon("job", job_id).stdout)["delivery"] == told
-    assert "delivery" not in program.get(f"/api/jobs/{job_id}").json
-    refused = with_key(app, Scope.READ).get(f"/api/jobs/{job_id}?include=delivery")
-    assert (refused.status_code, refused.json["scope"]) == (403, "operate")
