@@ -5,8 +5,9 @@ Who does it only makes it quicker. What is not released here, or not told, the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
 
@@ -19,6 +20,7 @@ from celadon.ledger.db import reading
 from celadon.ledger.gates import Group
 from celadon.ledger.sending import ToSend
 from celadon.ledger.tables import in_state, jobs
+from celadon.ledger.together import Together
 from celadon.settings import settings
 from celadon.states import State
 
@@ -36,24 +38,63 @@ def let_in(new: Sequence[NewJob], *, within_s: float) -> dict[str, str]:
     long the ledger may take over the release; what it has not committed by then is undone. Raises nothing: the jobs are
     stored, whatever goes wrong here.
     """
-    at = {gate for job in new for gate in _gates(job.queue, job.name, job.tenant)}
-    mine = {job.id for job in new}
-    released: list[ToSend] = []
-
-    def release(abandoned: Abandoned) -> list[ToSend]:
-        return limits.release(at, most=MOST + len(new), sends=True, check=abandoned.check)
-
+    let = _Let(set(), ())
     with _told():
-        released = within(within_s, release, job_id="")
-        tell([job for job in released if job.job_id not in mine])
-    may_go = {job.job_id for job in released}
-    return why_waiting([job for job in new if job.id not in may_go])
+        let = within(within_s, lambda abandoned: _let_in(_Asked(new, abandoned)), job_id="")
+        tell(let.others)
+    return why_waiting([job for job in new if job.id not in let.mine])
+
+
+class _Asked(NamedTuple):
+    new: Sequence[NewJob]
+    abandoned: Abandoned
+
+
+class _Let(NamedTuple):
+    mine: Set[str]  # By their ids.
+    others: Sequence[ToSend]  # Who nobody else tells the broker of.
+
+
+def _release_for(asked: _Asked) -> _Let:
+    return _release_for_all([asked])[0]
+
+
+def _release_for_all(asked: Sequence[_Asked]) -> list[_Let]:
+    new = [job for one in asked for job in one.new]
+    at = {gate for job in new for gate in _gates(job.queue, job.name, job.tenant)}
+
+    def check() -> None:
+        for one in asked:
+            one.abandoned.check()
+
+    released = limits.release(at, most=MOST + len(new), sends=True, check=check)
+    ids, mine = {job.job_id for job in released}, {job.id for job in new}
+    others = [job for job in released if job.job_id not in mine]
+    return [_Let(ids & {job.id for job in one.new}, () if place else others) for place, one in enumerate(asked)]
+
+
+_let_in: Together[_Asked, _Let] = Together(_release_for, _release_for_all)
 
 
 def give_on(claim: Claim) -> None:
-    """A run that a limit counted is over: let the next go in its place. Raises nothing."""
+    """A run that a limit counted is over: let the next go in its place. Raises nothing.
+
+    For what ends at the same moment in a process there is one release.
+    """
     with _told():
-        tell(limits.release(_gates(claim.queue, claim.name, claim.tenant), most=MOST, sends=True))
+        _give_on(frozenset(_gates(claim.queue, claim.name, claim.tenant)))
+
+
+def _release(at: Set[tuple[str, str]], ended: int = 1) -> None:
+    tell(limits.release(at, most=min(MOST * ended, limits.BATCH), sends=True, made_room=True))
+
+
+def _release_all(ended: Sequence[frozenset[tuple[str, str]]]) -> list[None]:
+    _release(frozenset().union(*ended), len(ended))
+    return [None] * len(ended)
+
+
+_give_on: Together[frozenset[tuple[str, str]], None] = Together(_release, _release_all)
 
 
 _STILL = select(jobs.c.id).where(jobs.c.id.in_(bindparam("b_ids", expanding=True)), in_state(State.WAITING))

@@ -18,8 +18,7 @@ from celadon.errors import InvalidOption, InvalidPayload, LedgerUnavailable, Pay
 from celadon.ids import new_id
 from celadon.jobs import NewJob, Receipt, Submitted
 from celadon.ledger.claims import why_not
-from celadon.ledger.db import begin
-from celadon.ledger.writing import insert_job
+from celadon.ledger.storing import Stored, store
 from celadon.pickup import heard
 from celadon.queues import lane_of
 from celadon.registry import Definition, storable
@@ -82,13 +81,10 @@ def accept(
     if session is not None:
         return _join(session, new, definition, confirm, receipt, began)
 
-    def store(abandoned: Abandoned) -> tuple[str, State, bool]:
-        with begin() as connection:
-            stored = insert_job(connection, new)
-            abandoned.check()
-        return stored
+    def ask(abandoned: Abandoned) -> Stored:
+        return store(new, abandoned)
 
-    job_id, state, fresh = within(settings().ledger_timeout_s, store, job_id=new.id)
+    job_id, state, fresh = within(settings().ledger_timeout_s, ask, job_id=new.id)
     if fresh:
         deliver(new, definition, state, confirm, receipt, began)
     else:

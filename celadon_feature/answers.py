@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 # So many bytes beyond the limit are read and dropped, so that the sender of too large a body gets the answer that says
 # so. One that is answered before it has sent everything sees no more than a connection that is reset.
 DRAIN_BYTES = 8 * 1024 * 1024
+STORE_RETRY_AFTER_S = 5  # What a caller is told who met a store that was away.
 REPLAYED = "Idempotent-Replayed"  # On an answer that an earlier delivery of the job was given already.
 
 
@@ -36,6 +37,11 @@ class Refused(Exception):
 def too_large(limit: int) -> Refused:
     """The body has more than `limit` bytes."""
     return Refused(413, f"The body is larger than {limit} bytes; deliver a reference to what is larger")
+
+
+def store_away() -> Refused:
+    """The store can't be reached, and nothing has run, so it is no failed try of the job."""
+    return Refused(503, "The store of deliveries is away", Retry_After=str(STORE_RETRY_AFTER_S))
 
 
 def ok(text: str, *, replayed: bool = False) -> Answer:

@@ -31,7 +31,7 @@ def app(feature: Feature, *, threads: int = THREADS, lifespan: Lifespan = nullco
     A handler that is a coroutine is awaited on the server's event loop, any other runs in a thread.
     threads: how many of the latter run at a time; as many as deliveries may be under way at once. lifespan: makes an
     asynchronous context manager that is entered when the server starts and left when it stops, for what handlers need
-    (a client, a pool).
+    (a client, a pool). Mounted in another application it is not entered: that application's own is.
     """
     return _Served(feature, threads, lifespan)
 
@@ -66,7 +66,7 @@ class _Served:
     async def _answer(self, scope: Message, body: bytes) -> Answer:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         in_thread = partial(_in_thread, self._store)
-        opened = await in_thread(self._feature.open, scope["method"], scope["path"], headers, body)
+        opened = await in_thread(self._feature.open, scope["method"], _path(scope), headers, body)
         if not isinstance(opened, Work):
             return opened
         if opened.registered.asynchronous:
@@ -90,6 +90,12 @@ class _Served:
         finally:
             self._handlers.shutdown(wait=False)
             self._store.shutdown(wait=False)
+
+
+def _path(scope: Message) -> str:
+    """Without the prefix that the application is mounted under."""
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from celadon_feature.answers import Answer, Refused, too_large
+from celadon_feature.answers import Answer, Refused, store_away, too_large
 from celadon_feature.deliveries import Delivery, Handler, is_job_id, parse
 from celadon_feature.signing import MAX_AGE_S, parsed_keys, verify
 from celadon_feature.stores import Run, Store, StoreUnavailable
@@ -19,11 +21,12 @@ log = logging.getLogger("celadon_feature")
 H = TypeVar("H", bound=Handler)
 
 PATH = "/internal/process-job"
+# What the platform's registration takes, too.
+_PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
 EXPIRES_S = 15.0  # After the process has died. Renewed every third of it: slow renewals and long pauses fit in.
 MAX_BODY_BYTES = 1024 * 1024  # Four times the largest payload that the platform takes by default.
 MAX_RESULT_BYTES = 256 * 1024  # What the platform reads of an answer by default.
 FORGET_EVERY_S = 3600.0
-STORE_RETRY_AFTER_S = 5  # What a caller is told who met a store that was away.
 
 
 class Feature:
@@ -35,11 +38,13 @@ class Feature:
     another has done. See `celadon_feature.stores`.
     path: where jobs are POSTed to; the state of one is asked for at `{path}/{jobId}`.
     max_age_s: a signature is good for less than so many seconds, before and after. max_body_bytes: of a request.
-    max_result_bytes: of an answer; as `max_answer_bytes` of the queue's registration.
+    max_result_bytes: of an answer that tells a result; as `max_answer_bytes` of the queue's registration.
     expires_s: so many seconds after a replica's death its job counts as interrupted and may run again.
 
-    "Once" is meant of handlers that end. A job whose process dies in the midst is begun again, so what a handler
-    does outside (a mail, a payment) should carry `delivery.job_id` as its own idempotency key.
+    "Once" is meant of handlers that end. A job is begun again if its process dies in the midst, or stands still, or
+    can't reach the store, for longer than `expires_s`: in the last two cases its own handler goes on beside the other,
+    and the job takes effect twice. So what a handler does outside (a mail, a payment) should carry `delivery.job_id` as
+    its own idempotency key.
     """
 
     def __init__(
@@ -59,11 +64,13 @@ class Feature:
             raise ValueError("unsigned=True and keys: give one of them")
         if not unsigned and keys is None:
             raise ValueError("keys=None: give a signing key; `celadon_feature.new_key()` makes one")
-        if not path.startswith("/") or path.endswith("/"):
-            raise ValueError(f"path={path!r}: it begins with a slash and ends without one, as in {PATH!r}")
-        for name, value in (("max_age_s", max_age_s), ("expires_s", expires_s), ("max_body_bytes", max_body_bytes)):
-            if value <= 0:
-                raise ValueError(f"{name}={value}: more than 0 is needed")
+        if not _PLAIN_PATH.fullmatch(path):
+            raise ValueError(f"path={path!r}: a plain path is meant, such as {PATH!r}, without a slash at its end")
+        bounds = {"max_age_s": max_age_s, "expires_s": expires_s}
+        bounds |= {"max_body_bytes": max_body_bytes, "max_result_bytes": max_result_bytes}
+        for name, value in bounds.items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}={value}: a finite number above 0 is needed")
         self.path, self.max_body_bytes = path, max_body_bytes
         self._keys = () if keys is None else parsed_keys(keys)
         self._store, self._max_age_s, self._clock = store, max_age_s, clock
@@ -114,8 +121,7 @@ class Feature:
             return refused.answer()
         except StoreUnavailable as away:
             log.error("the store of deliveries is away: %s", away)
-            # Nothing has run, so it is no failed try of the job.
-            return Refused(503, "The store of deliveries is away", Retry_After=str(STORE_RETRY_AFTER_S)).answer()
+            return store_away().answer()
 
     def _open(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | Work:
         """In the order of trust: nothing is read of what nobody has signed. Raises Refused, StoreUnavailable."""
@@ -153,6 +159,7 @@ class Feature:
             raise Refused(404, f"No handler for queue {delivery.queue!r:.100}; this service does {self._told_queues()}")
         self._forget()
         run = Run(job_id=delivery.job_id, attempts_made=delivery.attempts_made, token=uuid.uuid4().hex)
+        begun_at = time.monotonic()
         there = self._store.begin(run, self._expires_s)
         if there is None:
             return Work(
@@ -160,6 +167,7 @@ class Feature:
                 run,
                 registered,
                 self._store,
+                begun_at=begun_at,
                 expires_s=self._expires_s,
                 max_result_bytes=self._max_result_bytes,
             )

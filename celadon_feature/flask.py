@@ -33,7 +33,8 @@ def _answer(feature: Feature, path: str) -> Answer:
     limit = feature.max_body_bytes
     request.max_content_length = limit + DRAIN_BYTES  # Whatever the application allows elsewhere.
     try:
-        body = request.stream.read(limit + 1)
+        # What a hook of the application has read already is no more in the stream; the request has kept it.
+        body = request.stream.read(limit + 1) or request.get_data()
         if len(body) > limit:
             while request.stream.read(_PART_BYTES):
                 pass

@@ -10,7 +10,7 @@ from celadon_feature.stores import Run, Store, StoreUnavailable
 
 log = logging.getLogger("celadon_feature")
 
-_PARTS = 3  # It is renewed after a third of its time, so that one renewal may fail.
+PARTS = 3  # It is renewed after a third of its time, so that one renewal may fail.
 
 
 class Renewal:
@@ -33,7 +33,7 @@ class Renewal:
         self._over.set()  # A renewal that is under way changes nothing any more once the run has ended.
 
     def _renew(self) -> None:
-        while not self._over.wait(self._expires_s / _PARTS):
+        while not self._over.wait(self._expires_s / PARTS):
             try:
                 ours = self._store.renew(self._run, self._expires_s)
             except StoreUnavailable as away:

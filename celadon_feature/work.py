@@ -10,9 +10,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from celadon_feature.answers import Answer, Refused, as_json, ok
+from celadon_feature.answers import Answer, Refused, as_json, ok, store_away
 from celadon_feature.deliveries import Delivery, Handler, Permanent
-from celadon_feature.renewal import Renewal
+from celadon_feature.renewal import PARTS, Renewal
 from celadon_feature.stores import Run, Standing, Store, StoreUnavailable
 
 log = logging.getLogger("celadon_feature")
@@ -42,7 +42,11 @@ class Registered(NamedTuple):
 
 
 class Work:
-    """A delivery whose job has been begun in the store, and whose handler is to run now."""
+    """A delivery whose job has been begun in the store, and whose handler is to run now.
+
+    begun_at: when that was, by `time.monotonic()`. Nothing renews the run until it is done, so that one which nobody
+    comes to do expires.
+    """
 
     def __init__(
         self,
@@ -51,15 +55,18 @@ class Work:
         registered: Registered,
         store: Store,
         *,
+        begun_at: float,
         expires_s: float,
         max_result_bytes: int,
     ) -> None:
         self.delivery, self.registered = delivery, registered
-        self._run, self._store = run, store
+        self._run, self._store, self._begun_at = run, store, begun_at
         self._expires_s, self._max_result_bytes = expires_s, max_result_bytes
 
     def do(self) -> Answer:
         """Run the handler here, one that is a coroutine on an event loop of its own. Raises no Exception of it."""
+        if self._has_waited() and (instead := self._overtaken()):
+            return instead
         with Renewal(self._store, self._run, self._expires_s):
             try:
                 result = self.registered.handler(self.delivery)
@@ -76,6 +83,8 @@ class Work:
 
     async def do_on_loop(self, in_thread: InThread) -> Answer:
         """Await the handler on this event loop; the store is told in a thread. Raises no Exception of the handler."""
+        if self._has_waited() and (instead := await in_thread(self._overtaken)):
+            return instead
         with Renewal(self._store, self._run, self._expires_s):
             try:
                 result = await self.registered.handler(self.delivery)
@@ -88,13 +97,29 @@ class Work:
                 ended = self._succeeded(result)
             return await asyncio.shield(in_thread(self._keep, *ended))
 
+    def _has_waited(self) -> bool:
+        """Whether it was begun so long ago, waiting for a thread, that a renewal is due."""
+        return time.monotonic() - self._begun_at > self._expires_s / PARTS
+
+    def _overtaken(self) -> Answer | None:
+        """None: the run is renewed, and its handler may run. Else the answer of one that must not run any more."""
+        try:
+            if self._store.renew(self._run, self._expires_s):
+                return None
+            return self._as_the_other()
+        except StoreUnavailable as away:
+            log.error("job %s waited for long, and its handler is not run: %s", self._run.job_id, away)
+            return store_away().answer()
+
     def _succeeded(self, result: Any) -> tuple[bool, str]:
         try:
             answer = as_json({"success": True, "result": result})
-        except (TypeError, ValueError, RecursionError) as error:
-            return self._unusable(f"it is no JSON ({error})")
-        if len(answer) > self._max_result_bytes:
-            return self._unusable(f"it has more than {self._max_result_bytes} bytes; return a reference to it")
+            # The longer one, which the platform has to be able to read as well.
+            when_asked = told(Standing(state="succeeded", attempts_made=self._run.attempts_made, answer=answer))
+        except Exception as error:  # A class of the handler's own may raise anything.
+            return self._unusable(f"it is no JSON ({_described(error)})")
+        if len(when_asked.body) > self._max_result_bytes:
+            return self._unusable(f"its answer has more than {self._max_result_bytes} bytes; return a reference to it")
         return True, answer
 
     def _unusable(self, why: str) -> tuple[bool, str]:
@@ -104,7 +129,7 @@ class Work:
     def _failed(self, error: Exception) -> tuple[bool, str]:
         """The traceback is for this service's log; outside goes what kind of error it was, and its message."""
         delivery = self.delivery
-        message = f"{type(error).__name__}: {error}".removesuffix(": ")[:_ERROR_CHARACTERS]
+        message = _described(error)[:_ERROR_CHARACTERS]
         told: dict[str, Any] = {"success": False, "error": message}
         if isinstance(error, (Permanent, *self.registered.permanent)):
             log.warning("job %s of queue %s is refused for good: %s", delivery.job_id, delivery.queue, message)
@@ -118,11 +143,15 @@ class Work:
         try:
             if _insist(lambda: self._store.finish(self._run, success=success, answer=answer)):
                 return ok(answer)
-            there = self._store.look(self._run.job_id)
+            return self._as_the_other()
         except StoreUnavailable as away:
             # The caller can still know. Only if this answer is lost as well, the job counts as interrupted.
             log.error("the answer of job %s could not be kept: %s", self._run.job_id, away)
             return ok(answer)
+
+    def _as_the_other(self) -> Answer:
+        """The answer of the delivery that has begun the job after this run expired. Raises StoreUnavailable."""
+        there = self._store.look(self._run.job_id)
         return replayed(there) if there.ended else busy(self._run.job_id).answer()
 
     def _abandon(self) -> None:
@@ -148,6 +177,14 @@ def told(there: Standing) -> Answer:
     state = "done" if there.ended else there.state
     answer = json.loads(there.answer) if there.ended else {}
     return ok(as_json({"state": state, **answer, "attemptsMade": there.attempts_made}))
+
+
+def _described(error: Exception) -> str:
+    """Its class and message; the class alone if there is no message, or making it raises."""
+    try:
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    except Exception:
+        return type(error).__name__
 
 
 async def _awaited(result: Awaitable[T]) -> T:

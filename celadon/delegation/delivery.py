@@ -14,7 +14,7 @@ from celadon.delegation.entries import Entry, Table
 from celadon.delegation.entry import RUN_TIMES
 from celadon.delegation.status_table import Verdict
 from celadon.errors import TargetNotAllowed, Unresolved
-from celadon.jobs import Claim
+from celadon.jobs import AnswerView, Claim, RequestView
 from celadon.ledger import deliveries
 
 ASK_S = 10.0  # To say how a job stands takes a look into a store, and no longer.
@@ -76,15 +76,15 @@ class Delivery:
         request, outcome, seconds = self._last
         answer = None
         if isinstance(outcome, Answered):
-            answer = deliveries.Answer(
+            answer = AnswerView(
                 status=outcome.status,
                 headers=deliveries.masked(outcome.headers),
                 body=deliveries.cut(outcome.body),
             )
-        sent = deliveries.Request(
+        sent = RequestView(
             method=request.method,
             url=str(request.url),
-            headers=deliveries.masked(request.headers),
+            headers=deliveries.masked(request.headers, also=self.entry.headers),
             body=deliveries.cut(request.body or b""),
         )
         deliveries.keep(self.claim, verdict=why, seconds=seconds, request=sent, answer=answer)

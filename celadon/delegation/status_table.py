@@ -7,6 +7,7 @@ Both tables are read from above: the first row that fits decides.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -178,7 +179,7 @@ def _read(outcome: Outcome, attempts_made: int) -> Reply:
 def _object(body: bytes) -> dict[str, Any]:
     """The JSON object that a body is; empty if it is none."""
     try:
-        told = json.loads(body, parse_constant=_refuse_constant)
+        told = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
@@ -186,6 +187,13 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is no number that could be written down again")
+    return number
 
 
 def _is_cut(reply: Reply) -> bool:

@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
-from sqlalchemy import Float, Integer, Text, func, literal, select
+from sqlalchemy import Connection, Float, Integer, Text, func, literal, select
 
-from celadon.jobs import Claim, storable_text
-from celadon.ledger.claims import MINE, this
+from celadon.jobs import AnswerView, Claim, DeliveryView, RequestView, storable_text
 from celadon.ledger.db import at, begin, reading
+from celadon.ledger.fencing import MINE, this
 from celadon.ledger.tables import JSON, attempts, deliveries, jobs
 from celadon.ledger.writing import upsert
+from celadon.secret_names import is_secret
 from celadon.states import Outcome
 
 BODY_MOST = 4096  # Characters of a body that are kept.
 HEADERS_MOST = 50
 HEADER_MOST = 500
 MASKED = "•••"
-_NAMES = {"authorization", "proxy-authorization", "cookie", "set-cookie"}
-_WORDS = ("secret", "token", "signature", "password", "api-key", "apikey")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """A request as it is kept."""
+def masked(headers: Mapping[str, str], *, also: Iterable[str] = ()) -> dict[str, str]:
+    """Headers without what opens doors or proves who somebody is, by their names, and no more of them than is read.
 
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """An answer as it is kept."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delivery:
-    """The last delivery of a job that did not succeed."""
-
-    at: datetime
-    verdict: str  # What became of it, in words.
-    seconds: float
-    request: Request
-    answer: Answer | None  # None: there was none, or it was not heard.
-
-
-def masked(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers without what opens doors or proves who somebody is, by their names, and no more of them than is read."""
+    also: names of headers that may be secret though their names don't say so.
+    """
+    hidden = {name.lower() for name in also}
 
     def shown(name: str, value: str) -> str:
-        plain = name.lower()
-        secret = plain in _NAMES or any(word in plain for word in _WORDS)
-        return MASKED if secret else storable_text(value[:HEADER_MOST])
+        return MASKED if name.lower() in hidden or is_secret(name) else storable_text(value[:HEADER_MOST])
 
     return {
         storable_text(name[:HEADER_MOST]): shown(name, value) for name, value in list(headers.items())[:HEADERS_MOST]
@@ -72,7 +42,7 @@ def cut(body: bytes) -> str:
     return text if len(text) <= BODY_MOST else f"{text[:BODY_MOST]}… ({len(body)} bytes)"
 
 
-def keep(claim: Claim, *, verdict: str, seconds: float, request: Request, answer: Answer | None) -> bool:
+def keep(claim: Claim, *, verdict: str, seconds: float, request: RequestView, answer: AnswerView | None) -> bool:
     """Keep it instead of the job's last one. False: the claim is gone, and nothing was written.
 
     Raises LedgerUnavailable.
@@ -105,16 +75,15 @@ def tries(job_id: str) -> int:
         return int(connection.execute(counted).scalar_one())
 
 
-def find(job_id: str) -> Delivery | None:
-    """The last delivery of a job that did not succeed; None: there was none. Raises LedgerUnavailable."""
-    with reading() as connection:
-        row = connection.execute(select(deliveries).where(deliveries.c.job_id == job_id)).one_or_none()
+def find(connection: Connection, job_id: str) -> DeliveryView | None:
+    """The last delivery of a job that did not succeed; None: there was none."""
+    row = connection.execute(select(deliveries).where(deliveries.c.job_id == job_id)).one_or_none()
     if row is None:
         return None
-    return Delivery(
+    return DeliveryView(
         at=row.at,
         verdict=row.verdict,
         seconds=row.seconds,
-        request=Request(**row.request),
-        answer=None if row.answer is None else Answer(**row.answer),
+        request=RequestView(**row.request),
+        answer=None if row.answer is None else AnswerView(**row.answer),
     )

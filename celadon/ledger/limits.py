@@ -14,7 +14,7 @@ from celadon.ledger import releasing, room
 from celadon.ledger.db import begin, clock, reading
 from celadon.ledger.forgetting import forget_starts
 from celadon.ledger.gates import COLUMN, Standing
-from celadon.ledger.releasing import release, somebody_waits
+from celadon.ledger.releasing import BATCH, release, somebody_waits
 from celadon.ledger.switches import note
 from celadon.ledger.tables import in_state, jobs, starts, switches
 from celadon.ledger.writing import upsert
@@ -22,6 +22,7 @@ from celadon.limits import Kind, Limit, declared, generation, parsed, registered
 from celadon.states import State
 
 __all__ = [
+    "BATCH",
     "Gate",
     "Use",
     "add",

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from celadon.errors import CancelRequested
 from celadon.jobs import Claim, StepView
-from celadon.ledger.claims import fence
 from celadon.ledger.db import at, begin, reading
+from celadon.ledger.fencing import fence
 from celadon.ledger.tables import steps
 from celadon.ledger.writing import upsert
 

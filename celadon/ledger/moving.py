@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Select, and_, case, or_, select, update
 
 from celadon.ledger import gates, places, waiting
-from celadon.ledger.claims import QUEUED_NOW, in_time
+from celadon.ledger.claims import in_time
 from celadon.ledger.db import at, begin, by, reading
+from celadon.ledger.departures import QUEUED_NOW
 from celadon.ledger.gates import COLUMN, held, refused
 from celadon.ledger.tables import TENANT, in_state, jobs
 from celadon.states import State

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -15,8 +16,9 @@ from sqlalchemy import Connection, and_, case, delete, exists, func, insert, or_
 
 from celadon.jobs import Claim
 from celadon.ledger.db import at, begin
-from celadon.ledger.gates import COLUMN, rules_of
+from celadon.ledger.gates import COLUMN, Group, rules_of, standing_before
 from celadon.ledger.tables import attempts, in_state, jobs, starts
+from celadon.limits import Limit
 from celadon.states import Outcome, State
 
 _LOCKS = 7_204_416  # The class of the locks that serialize the claims of one worker.
@@ -38,7 +40,7 @@ class Place:
     begin_within_s: float | None  # Of the claim; None: no window asks for it.
 
 
-def take(connection: Connection, job_id: str, boot: str, row: Any) -> Place:
+def take(connection: Connection, boot: str, row: Any) -> Place:
     """Use the place that was kept for a job just claimed. Raises WorkerIsFull: then the claim is to be undone.
 
     boot: the worker, in all its processes. row: what the claim returned.
@@ -54,13 +56,47 @@ def take(connection: Connection, job_id: str, boot: str, row: Any) -> Place:
             running = select(func.count()).where(in_state(State.RUNNING), mine, COLUMN[kind] == name)
             if connection.execute(running).scalar_one() > concurrency:
                 raise WorkerIsFull
+    connection.execute(_START, _started(row))
+    return _asks([rule for _, _, rule in rules])
+
+
+_START = insert(starts)
+
+
+def _started(row: Any) -> dict[str, Any]:
     facts = {"epoch": row.epoch, "queue": row.queue, "name": row.name, "tenant": row.tenant, "at": row.claimed_at}
-    connection.execute(insert(starts), {"job_id": job_id, **facts})
-    margins = [rule.margin_s for _, _, rule in rules if rule.starts is not None]
+    return {"job_id": row.id, **facts}
+
+
+def _asks(rules: Sequence[Limit]) -> Place:
+    margins = [rule.margin_s for rule in rules if rule.starts is not None]
     return Place(
-        frees=any(rule.concurrency is not None for _, _, rule in rules),
+        frees=any(rule.concurrency is not None for rule in rules),
         begin_within_s=min(margins) * MARGIN_PART if margins else None,
     )
+
+
+class Placing:
+    """`take` for several jobs at once, whose rows are locked; their rules are read in one statement."""
+
+    def __init__(self, connection: Connection, rows: Sequence[Any]) -> None:
+        self._connection = connection
+        pairs, tenants = {(row.queue, row.name) for row in rows}, {row.tenant for row in rows if row.tenant}
+        self._gates = {gate.id: gate.rules for gate in standing_before(connection, pairs, tenants)}
+
+    def _rules(self, row: Any) -> list[Limit]:
+        group = Group(row.queue, row.name, row.tenant or "")
+        return [rule for gate in group.gates for rule in self._gates.get(gate, ())]
+
+    def by_worker(self, row: Any) -> bool:
+        """Whether a rule for each worker holds for the job: those are counted one claim after the other, by `take`."""
+        return any(rule.each == "worker" for rule in self._rules(row))
+
+    def take_all(self, rows: Sequence[Any]) -> dict[str, Place]:
+        """Use the places of jobs just claimed; by their ids, what is asked of the runs."""
+        if rows:
+            self._connection.execute(_START, [_started(row) for row in rows])
+        return {row.id: _asks(self._rules(row)) for row in rows}
 
 
 def start_later(claim: Claim) -> float | None:

@@ -13,8 +13,9 @@ from celadon import telemetry
 from celadon.jobs import Recovered
 from celadon.ledger.alerts import write_alert
 from celadon.ledger.blame import TOGETHER_LIMIT, Death, judge, last_of
-from celadon.ledger.claims import NOT_HELD, QUEUED_NOW, in_time
+from celadon.ledger.claims import in_time
 from celadon.ledger.db import at, begin, by, reading
+from celadon.ledger.departures import NOT_HELD, QUEUED_NOW
 from celadon.ledger.gates import refused
 from celadon.ledger.tables import attempts, in_state, jobs
 from celadon.settings import settings

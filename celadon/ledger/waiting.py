@@ -5,18 +5,20 @@ A hundred thousand jobs that wait cost a look no more than a handful: it reads a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    CompoundSelect,
     Connection,
     Integer,
     Select,
     String,
-    TextClause,
+    and_,
     bindparam,
     column,
     exists,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     select,
     text,
     true,
+    union_all,
     values,
 )
 
@@ -33,6 +36,8 @@ from celadon.ledger.gates import Group
 from celadon.ledger.tables import TENANT, in_state, jobs
 from celadon.states import State
 
+PAIRS = 100  # (queue, name) that are looked at in one line.
+AT_ONCE = 64  # Groups whose jobs are read in one statement.
 SHAPES = 256  # Statements that are kept, each with its number of parameters: building one costs more than running it.
 
 _PAIRS = text("""
@@ -62,40 +67,92 @@ def pairs(connection: Connection) -> list[tuple[str, str]]:
     return [(row.queue, row.name) for row in connection.execute(_PAIRS)]
 
 
-def groups(connection: Connection, of: Sequence[tuple[str, str]], after: str, most: int) -> list[Group]:
-    """The groups of these (queue, name), a tenant after the other, the one after `after` first. At most `most`."""
-    found = _tenants(connection, of, "> :low", {"low": after}, most)
-    if len(found) < most:
-        found += _tenants(connection, of, ">= :low", {"low": "", "high": after}, most - len(found))
+class Look(NamedTuple):
+    """Which groups a line asks for: of these (queue, name), the tenant behind `after` first, of so many tenants."""
+
+    pairs: Sequence[tuple[str, str]]
+    after: str
+    most: int
+
+
+def groups(connection: Connection, looks: Sequence[Look]) -> list[list[Group]]:
+    """The groups of each look, a tenant after the other, in the database's own order; in one statement.
+
+    Of a line of more than PAIRS (queue, name) some are looked at; the others are at another time.
+    """
+    found: list[list[Group]] = [[] for _ in looks]
+    asked: list[_Asked] = []
+    for line, (of, after, most) in enumerate(looks):
+        for queue, name in random.sample(of, PAIRS) if len(of) > PAIRS else of:
+            asked.append(_Asked(line, queue, name, 0, after, None, most + 1))
+            asked.append(_Asked(line, queue, name, 1, "", after, most))
+    if not asked:
+        return found
+    rows = _padded(len(asked))
+    bound = {
+        f"b_{name}_{place}": value
+        for place, one in enumerate(asked + [_NOTHING] * (rows - len(asked)))
+        for name, value in one._asdict().items()
+    }
+    for row in connection.execute(_scan(rows), bound):
+        of_line = found[asked[row.place].line]
+        if len(of_line) < looks[asked[row.place].line].most:
+            of_line.append(Group(asked[row.place].queue, asked[row.place].name, row.tenant))
     return found
 
 
-def _tenants(
-    connection: Connection, of: Sequence[tuple[str, str]], first: str, bounds: dict[str, str], most: int
-) -> list[Group]:
-    """Those whose tenant is `first` or follows it, up to `high`, in the database's own order."""
-    bound = {**bounds, **_bound("pair", of), "most": most}
-    found = connection.execute(_scan(len(of), first, "high" in bounds), bound)
-    return [Group(queue, name, row.tenant) for row in found for queue, name in (of[row.pair],)]
+class _Asked(NamedTuple):
+    line: int
+    queue: str
+    name: str
+    part: int  # 0: the tenants behind `low`. 1: those from `low` on.
+    low: str
+    high: str | None  # None: to the last one.
+    most: int
+
+
+_NOTHING = _Asked(-1, "", "", 0, "", "", 0)
+_INTEGERS = ("line", "part", "most")
+_TYPES: dict[str, Any] = {name: Integer if name in _INTEGERS else String for name in _Asked._fields}
 
 
 @lru_cache(maxsize=SHAPES)
-def _scan(pairs: int, first: str, bounded: bool) -> TextClause:
-    tenant = "coalesce(jobs.tenant, '')"
-    upto = f"AND {tenant} <= :high" if bounded else ""
-    scans, looks = [], []
-    for number in range(pairs):
-        pair = f"jobs.queue = :pair_{number}_0 AND jobs.name = :pair_{number}_1"
-        here = f"FROM jobs WHERE state = 'waiting' AND {pair} {upto}"
-        scans.append(f"""
-            scan{number}(tenant, place) AS (
-                SELECT (SELECT {tenant} {here} AND {tenant} {first} ORDER BY {tenant} LIMIT 1), 1
-                UNION ALL
-                SELECT (SELECT {tenant} {here} AND {tenant} > scan{number}.tenant ORDER BY {tenant} LIMIT 1), place + 1
-                FROM scan{number} WHERE scan{number}.tenant IS NOT NULL AND place < :most
-            )""")
-        looks.append(f"SELECT {number} AS pair, tenant FROM scan{number} WHERE tenant IS NOT NULL")
-    return text(f"WITH RECURSIVE {','.join(scans)} {' UNION ALL '.join(looks)} ORDER BY tenant LIMIT :most")
+def _scan(rows: int) -> Select[Any]:
+    """SQL: of each row asked, one tenant after the other, each found by an entry of the index."""
+    data = [
+        (place, *(bindparam(f"b_{name}_{place}", type_=of) for name, of in _TYPES.items())) for place in range(rows)
+    ]
+    columns = [column("place", Integer), *(column(name, of) for name, of in _TYPES.items())]
+    asked = values(*columns, name="asked").data(data).cte("asked")
+
+    def following(bound: ColumnElement[bool], *of: Any) -> Any:
+        here = (in_state(State.WAITING), jobs.c.queue == asked.c.queue, jobs.c.name == asked.c.name, bound)
+        return select(TENANT).where(*here).order_by(TENANT).limit(1).correlate(asked, *of).scalar_subquery()
+
+    first = select(
+        asked.c.place, following(asked.c.low <= TENANT).label("tenant"), literal_column("1", Integer).label("number")
+    )
+    scan = first.cte("scan", recursive=True)
+
+    def within(scan: Any) -> ColumnElement[bool]:
+        return and_(scan.c.tenant.is_not(None), or_(asked.c.high.is_(None), scan.c.tenant <= asked.c.high))
+
+    scan = scan.union_all(
+        select(scan.c.place, following(scan.c.tenant < TENANT, scan), scan.c.number + 1)
+        .join_from(scan, asked, asked.c.place == scan.c.place)
+        .where(within(scan), scan.c.number < asked.c.most)
+    )
+    return (
+        select(scan.c.place, scan.c.tenant)
+        .join_from(scan, asked, asked.c.place == scan.c.place)
+        .where(within(scan), or_(asked.c.part == 1, scan.c.tenant > asked.c.low))
+        .order_by(asked.c.line, asked.c.part, scan.c.tenant)
+    )
+
+
+def _padded(many: int) -> int:
+    """So many or more: of the statements with so many parameters there are to be few, so that they are known."""
+    return 1 << (many - 1).bit_length()
 
 
 def of_tenants(connection: Connection, of: Sequence[tuple[str, str]], tenants: Sequence[str]) -> list[Group]:
@@ -134,66 +191,55 @@ def _bound(prefix: str, rows: Sequence[tuple[str, ...]]) -> dict[str, str]:
 REST_S = 1.0  # A job that a full worker has sent back waits so long: else it would go to and fro all the time.
 
 
-def _rested(of: Any) -> ColumnElement[bool]:
+def _rested() -> ColumnElement[bool]:
     """SQL: the job was not let go and sent just now, and then refused by who got it: that has no `send_due`."""
-    return or_(of.c.send_due.is_not(None), of.c.sends == 0, of.c.queued_at.is_(None), of.c.queued_at <= at(-REST_S))
+    return or_(
+        jobs.c.send_due.is_not(None), jobs.c.sends == 0, jobs.c.queued_at.is_(None), jobs.c.queued_at <= at(-REST_S)
+    )
 
 
-def heads(connection: Connection, of: Sequence[Group], *, rested: bool = False) -> dict[Group, tuple[int, str]]:
-    """The next job of each group as (-priority, id), in one statement however many groups there are.
-
-    rested: without those that a full worker has just sent back.
-    """
-    if not of:
-        return {}
-    found = connection.execute(_heads(len(of), rested), _bound("group", of))
-    return {of[row.place]: (-row.priority, row.id) for row in found}
+def _next(row: str, rested: bool) -> Select[Any]:
+    """SQL: the next jobs of a group, of the parameters of that row."""
+    return (
+        select(jobs.c.id, jobs.c.priority)
+        .where(
+            in_state(State.WAITING),
+            jobs.c.queue == bindparam(f"b_queue_{row}"),
+            jobs.c.name == bindparam(f"b_name_{row}"),
+            bindparam(f"b_tenant_{row}") == TENANT,
+            _rested() if rested else true(),
+        )
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .limit(bindparam(f"b_many_{row}"))
+        .offset(bindparam(f"b_behind_{row}"))
+    )
 
 
 @lru_cache(maxsize=SHAPES)
-def _heads(many: int, rested: bool) -> Select[Any]:
-    asked = _table("asked", "group", many, "queue", "name", "tenant")
-    inner = jobs.alias("inner_jobs")
-    tenant: ColumnElement[str] = literal_column("coalesce(inner_jobs.tenant, '')", String)
-    first = (
-        select(inner.c.id)
-        .where(
-            inner.c.state == literal_column(f"'{State.WAITING}'"),
-            inner.c.queue == asked.c.queue,
-            inner.c.name == asked.c.name,
-            tenant == asked.c.tenant,
-            _rested(inner) if rested else true(),
-        )
-        .order_by(inner.c.priority.desc(), inner.c.id)
-        .limit(1)
-        .correlate(asked)
-        .scalar_subquery()
+def _firsts(rows: int, rested: bool) -> CompoundSelect[Any]:
+    each = [_next(str(place), rested).subquery() for place in range(rows)]
+    return union_all(
+        *(select(literal_column(str(place), Integer).label("place"), one) for place, one in enumerate(each))
     )
-    chosen = select(asked.c.place, first.label("id")).cte("chosen")
-    return select(chosen.c.place, jobs.c.id, jobs.c.priority).join_from(chosen, jobs, jobs.c.id == chosen.c.id)
 
 
-_NEXT = (
-    select(jobs.c.id, jobs.c.priority)
-    .where(
-        in_state(State.WAITING),
-        jobs.c.queue == bindparam("b_queue"),
-        jobs.c.name == bindparam("b_name"),
-        bindparam("b_tenant") == TENANT,
-    )
-    .order_by(jobs.c.priority.desc(), jobs.c.id)
-    .limit(bindparam("b_many"))
-    .offset(bindparam("b_after"))
-)
+def first(
+    connection: Connection, asked: Mapping[Group, int], *, behind: int = 0, rested: bool = False
+) -> dict[Group, list[tuple[int, str]]]:
+    """The first so many jobs of each group, as (-priority, id) in their order, those behind the first `behind`.
 
-
-_NEXT_RESTED = _NEXT.where(_rested(jobs))
-
-
-def following(
-    connection: Connection, group: Group, after: int, many: int, *, rested: bool = False
-) -> list[tuple[int, str]]:
-    """The next jobs of a group as (-priority, id), in their order, behind the first `after`; rested: as for `heads`."""
-    asked = {"b_queue": group.queue, "b_name": group.name, "b_tenant": group.tenant, "b_after": after, "b_many": many}
-    found = connection.execute(_NEXT_RESTED if rested else _NEXT, asked)
-    return [(-row.priority, row.id) for row in found]
+    rested: without those that a full worker has just sent back.
+    """
+    found: dict[Group, list[tuple[int, str]]] = {group: [] for group in asked}
+    wanted = list(asked.items())
+    for begin in range(0, len(wanted), AT_ONCE):
+        some = wanted[begin : begin + AT_ONCE]
+        rows = _padded(len(some))
+        bound: dict[str, Any] = {}
+        for place in range(rows):
+            group, many = some[place] if place < len(some) else (Group("", "", ""), 0)
+            facts = {**group._asdict(), "many": many, "behind": behind}
+            bound |= {f"b_{name}_{place}": value for name, value in facts.items()}
+        for row in connection.execute(_firsts(rows, rested), bound):
+            found[some[row.place][0]].append((-row.priority, row.id))
+    return found

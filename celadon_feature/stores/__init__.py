@@ -70,10 +70,16 @@ class Store(Protocol):
     """
 
     def begin(self, run: Run, expires_s: float) -> Standing | None:
-        """Insert the run, to expire in so many seconds. None: it is begun. Else what stops it, and nothing changed."""
+        """Insert the run, to expire in so many seconds. None: it is begun. Else what stops it, and nothing changed.
+
+        The same run, begun again while it runs, is begun: so may be said again what got no answer.
+        """
 
     def renew(self, run: Run, expires_s: float) -> bool:
-        """Let it expire in so many seconds from now. False: it is not this run's any more."""
+        """Let it expire in so many seconds from now, and be known for as long as one that is begun now.
+
+        False: it is not this run's any more.
+        """
 
     def finish(self, run: Run, *, success: bool, answer: str) -> bool:
         """Keep the answer. False: it is not this run's any more, and nothing changed."""

@@ -36,6 +36,7 @@ local runs = state == 'running' or state == 'interrupted'
 if ARGV[1] == 'renew' then
   if runs then
     redis.call('HSET', KEYS[1], 'expires', string.format('%.0f', now + ARGV[4]))
+    redis.call('PEXPIRE', KEYS[1], ARGV[5])
   end
   return runs and 1 or 0
 end

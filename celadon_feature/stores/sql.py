@@ -81,7 +81,8 @@ class SqlStore:
         return begin(run, lambda: self._take(run, expires_s), self.look)
 
     def renew(self, run: Run, expires_s: float) -> bool:
-        return bool(self._rows(_change(run, expires_at=self._now() + expires_s)))
+        now = self._now()
+        return bool(self._rows(_change(run, expires_at=now + expires_s, forget_at=now + self._keep_s)))
 
     def finish(self, run: Run, *, success: bool, answer: str) -> bool:
         state = "succeeded" if success else "failed"
@@ -107,7 +108,7 @@ class SqlStore:
         facts |= {"expires_at": now + expires_s, "answer": "", "forget_at": now + self._keep_s}
         insert = self._insert(runs).values(**facts)
         free = or_(
-            and_(runs.c.state == "running", runs.c.expires_at <= now),
+            and_(runs.c.state == "running", or_(runs.c.expires_at <= now, runs.c.token == insert.excluded.token)),
             and_(runs.c.state == "failed", runs.c.attempts_made < insert.excluded.attempts_made),
         )
         anew = {name: insert.excluded[name] for name in facts if name != "job_id"}

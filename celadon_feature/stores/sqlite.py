@@ -33,11 +33,11 @@ VALUES (:job_id, :attempts_made, 'running', :token, :now + :expires_s, '', :now 
 ON CONFLICT (job_id) DO UPDATE SET
     attempts_made = excluded.attempts_made, state = 'running', token = excluded.token,
     expires_at = excluded.expires_at, answer = '', forget_at = excluded.forget_at
-WHERE row.state = 'running' AND row.expires_at <= :now
+WHERE row.state = 'running' AND (row.expires_at <= :now OR row.token = excluded.token)
    OR row.state = 'failed' AND row.attempts_made < excluded.attempts_made
 RETURNING 1"""
 _MINE = "WHERE job_id = :job_id AND token = :token AND state = 'running' RETURNING 1"
-_RENEW = f"UPDATE celadon_feature_runs SET expires_at = :now + :expires_s {_MINE}"
+_RENEW = f"UPDATE celadon_feature_runs SET expires_at = :now + :expires_s, forget_at = :now + :keep_s {_MINE}"
 # Without its token, so that a renewal that is under way finds nothing to renew.
 _ABANDON = f"UPDATE celadon_feature_runs SET expires_at = 0, token = '' {_MINE}"
 _FINISH = f"UPDATE celadon_feature_runs SET state = :state, answer = :answer, forget_at = :now + :keep_s {_MINE}"
@@ -142,12 +142,15 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 # SQLite remembers per process which locks it holds. A child that was forked in the midst of a statement inherits that
-# memory and not the locks, so a fork waits for statements to end and takes no open file along.
+# memory and not the locks, so a fork waits for statements to end and takes no open file along. One fork at a time, for
+# `_held` is what this one holds.
 _stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+_forking = threading.Lock()
 _held: list[SqliteStore] = []
 
 
 def _before_fork() -> None:
+    _forking.acquire()
     _held[:] = list(_stores)
     for store in _held:
         store._lock.acquire()
@@ -159,6 +162,7 @@ def _after_fork() -> None:
     for store in _held:
         store._lock.release()
     _held.clear()
+    _forking.release()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -7,7 +7,7 @@
 // Without JOURNAL the notes are in memory, and a restart forgets them: then jobs may be done twice. Two processes or
 // more need a database that they share, with the same rules. The journal only grows; begin a new one now and then.
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 
@@ -56,10 +56,15 @@ export function feature({ keys, handlers, journal }) {
 
 function parsedKeys(keys) {
   const told = (keys ?? "").split(/[\s,]+/).filter(Boolean);
-  if (told.length < 1 || told.length > 2 || !told.every((key) => key.startsWith("whsec_"))) {
-    throw new Error("One or two signing keys are needed, each whsec_ and base64");
-  }
-  return told.map((key) => Buffer.from(key.slice("whsec_".length), "base64"));
+  if (told.length < 1 || told.length > 2) throw new Error("One or two signing keys are needed");
+  return told.map((key, index) => {
+    const secret = Buffer.from(key.replace("whsec_", ""), "base64");
+    // Whatever is no base64 has been left out: a key that was read whole comes out again as it was.
+    if (`whsec_${secret.toString("base64")}` !== key || secret.length < 24 || secret.length > 64) {
+      throw new Error(`Signing key ${index + 1} is not whsec_ and base64 of 24 to 64 bytes`);
+    }
+    return secret;
+  });
 }
 
 /** The body, or Refused if it is too large: not before it is all here, for its sender would not see the answer. */
@@ -158,10 +163,9 @@ class Notes {
         const note = JSON.parse(line);
         // Whoever was doing this has ended, for this process is the only one.
         this.#jobs.set(note.jobId, { ...note, state: note.state === "running" ? "interrupted" : note.state });
-      } catch {} // The last line of a process that was killed while it wrote.
+      } catch {} // A line that was cut short: its process was killed, or the disk was full.
     }
     this.#file = openSync(journal, "a");
-    writeSync(this.#file, "\n");
     process.on("exit", () => closeSync(this.#file));
   }
 
@@ -171,7 +175,8 @@ class Notes {
 
   set(note) {
     if (this.#file !== null) {
-      writeSync(this.#file, JSON.stringify(note) + "\n");
+      // On a line of its own also behind one that was cut short. Unlike writeSync, this writes all of it or throws.
+      writeFileSync(this.#file, "\n" + JSON.stringify(note));
       fsyncSync(this.#file);
     }
     this.#jobs.set(note.jobId, note);

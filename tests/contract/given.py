@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Row, Table, event, func, select, update
 
 from celadon import deadline
 from celadon.ids import new_id
-from celadon.jobs import Claim, Failure, NewJob
-from celadon.ledger import claims, moving
+from celadon.jobs import AnswerView, Claim, Failure, NewJob, RequestView
+from celadon.ledger import claims, deliveries, moving
 from celadon.ledger.db import at, begin, engine, reading
 from celadon.ledger.operating import cancel
 from celadon.ledger.tables import jobs
@@ -88,6 +88,21 @@ def a_job_that_is(state: State, name: str = NAME) -> str:
         claims.fail(a_claim(job_id), FAILURE, retry_in_s=None, alert_after=3)
     assert row(job_id).state == state
     return job_id
+
+
+def a_dead_letter(queue: str = "email") -> str:
+    """A job that another service refused: dead, with what was sent and what came back."""
+    claim = a_claim(name="delegation.deliver", queue=queue, payload={"data": {"to": "ada"}})
+    sent = RequestView(
+        method="POST",
+        url="http://mail/jobs",
+        headers={"Accept": "*/*", "webhook-signature": deliveries.MASKED},
+        body='{"to":"ada"}',
+    )
+    got = AnswerView(status=422, headers={"server": "x"}, body='{"error": "no such address"}')
+    deliveries.keep(claim, verdict="mail: no such address", seconds=0.1, request=sent, answer=got)
+    claims.fail(claim, FAILURE, retry_in_s=None, alert_after=3)
+    return claim.job_id
 
 
 def claim_as_of_now(job_id: str) -> Claim:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, update
 
+from celadon.jobs import RequestView
 from celadon.ledger import claims, deliveries, fleet, limits, presence, switches
 from celadon.ledger.db import at, begin, engine, reading
 from celadon.ledger.fleet import Fleet
@@ -173,7 +174,7 @@ def test_what_succeeded_and_what_died_are_each_as_long_as_they_are(monkeypatch: 
 
 
 def test_the_last_error_is_that_of_a_delivery_or_of_a_death_whichever_was_later() -> None:
-    request = deliveries.Request(method="POST", url="http://mail/", headers={}, body="")
+    request = RequestView(method="POST", url="http://mail/", headers={}, body="")
     claim = a_claim(an_email())
     deliveries.keep(claim, verdict="answered 500", seconds=0.1, request=request, answer=None)
     assert look().errors["email"].message == "answered 500"

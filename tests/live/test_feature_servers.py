@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import resource
 import signal
+import subprocess
 import sys
 import threading
 import uuid
@@ -16,6 +19,7 @@ import httpx
 import pytest
 
 from celadon_feature import new_key
+from celadon_feature.signing import parsed_keys
 from celadon_feature.testing import delivery, signed
 from tests.conftest import need
 from tests.eventually import eventually
@@ -228,6 +232,51 @@ def test_the_example_for_node_knows_after_a_kill_what_it_was_doing(node: Service
     node.kill()
     node.start()
     assert node.ask(job_id).json()["state"] == "done"
+
+
+def test_the_example_for_node_does_no_job_that_its_journal_can_not_note(
+    node: Service, job_id: str, tmp_path: Path
+) -> None:
+    largest, most = resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE)
+    little_room = (tmp_path / "node.store").stat().st_size + 20
+
+    resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (little_room, most))
+    assert node.deliver("no-room").status_code == 500
+    assert node.ask("no-room").json() == {"state": "unknown"}
+
+    # What half a note was written of does not spoil the next one.
+    resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (largest, most))
+    lost = Delivering(node, job_id, tmp_path / "go")
+    node.kill()
+    node.start()
+    assert lost.let_end() is None
+    assert node.ask(job_id).json() == {"state": "interrupted", "attemptsMade": 0}
+
+
+def test_the_example_for_node_takes_the_keys_that_the_kit_takes() -> None:
+    need(lambda: find_program("node"))
+    short, long = (f"whsec_{base64.b64encode(b'k' * size).decode()}" for size in (24, 64))
+    wrong = [f"whsec_{base64.b64encode(b'k' * size).decode()}" for size in (0, 1, 23, 65)]
+    offered = [short, f"{short},{long}", "", *wrong, f"{short} {wrong[0]}", " ".join([short] * 3)]
+    offered += [short.removeprefix("whsec_"), short[:-1], f"{short[:10]}-{short[11:]}"]
+    script = """
+        import { feature } from "./examples/feature/feature.mjs";
+        for (const keys of JSON.parse(process.argv[1])) {
+          try { feature({ keys, handlers: {} }); console.log("taken"); } catch (error) { console.log(error.message); }
+        }"""
+
+    command = ["node", "--input-type=module", "-e", script, json.dumps(offered)]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True).stdout
+
+    assert [said == "taken" for said in told.splitlines()] == [is_key(keys) for keys in offered]
+    assert not any(keys.removeprefix("whsec_") in told for keys in offered if len(keys) > 20)
+
+
+def is_key(keys: str) -> bool:
+    try:
+        return bool(parsed_keys(keys))
+    except ValueError:
+        return False
 
 
 @pytest.mark.parametrize("node", ["example"], indirect=True)

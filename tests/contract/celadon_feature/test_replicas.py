@@ -78,7 +78,7 @@ def test_of_a_replica_that_is_at_work_and_one_that_was_killed_only_the_latters_j
     assert count(effects, lost) == 2
 
 
-def test_a_replica_that_stood_still_too_long_keeps_nothing_and_answers_as_the_other(
+def test_a_replica_that_stood_still_too_long_did_it_too_keeps_nothing_and_answers_as_the_other(
     replicas: list[Replica], effects: Path, ask: Asking, job_id: str, tmp_path: Path
 ) -> None:
     first, second = replicas
@@ -94,3 +94,5 @@ def test_a_replica_that_stood_still_too_long_keeps_nothing_and_answers_as_the_ot
     late = first.answer()
     assert (late["replayed"], late["result"]) == (True, second.name)
     assert ask(job_id)["result"] == second.name
+    # "Once" ends here as well: its handler went on.
+    assert count(effects, job_id) == 2

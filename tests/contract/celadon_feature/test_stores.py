@@ -50,6 +50,13 @@ def test_a_run_that_is_begun_stops_every_other(store: Store, run: Run) -> None:
     assert store.look(run.job_id) == running
 
 
+def test_the_same_run_is_begun_however_often_that_is_said(store: Store, run: Run) -> None:
+    """A store that got no answer may say it again."""
+    assert [store.begin(run, LONG_S) for _ in range(2)] == [None, None]
+    assert store.finish(run, success=True, answer="{}")
+    assert store.begin(run, LONG_S) == Standing(state="succeeded", attempts_made=1, answer="{}")
+
+
 def test_a_success_is_final(store: Store, run: Run) -> None:
     store.begin(run, LONG_S)
     assert store.finish(run, success=True, answer='{"a":"ü\\u0000"}')
@@ -130,6 +137,23 @@ def test_what_was_kept_long_enough_is_forgotten(address: str, store: Store, run:
 
     eventually("it is forgotten", forgotten)
     assert store.look(kept.job_id).state == "running"
+
+
+def test_a_run_that_is_at_work_for_longer_than_answers_are_kept_is_not_forgotten(
+    address: str, store: Store, run: Run
+) -> None:
+    short = opened(address, keep_s=0.3)
+    short.begin(run, LONG_S)
+    assert store.renew(run, LONG_S)
+    later = replace(run, job_id=str(uuid.uuid4()))
+    short.begin(later, LONG_S)
+
+    def forgotten() -> bool:
+        store.forget()
+        return store.look(later.job_id) == UNKNOWN
+
+    eventually("what was begun later is forgotten", forgotten)
+    assert store.look(run.job_id).state == "running"
 
 
 def test_of_many_threads_one_begins(store: Store, job_id: str) -> None:

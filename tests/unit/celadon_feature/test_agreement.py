@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from celadon.delegation import entries, signing, status_table
+from celadon.delegation import entries, signing, status_table, urls
 from celadon.delegation.client import Answered
 from celadon.delegation.status_table import Becomes, Verdict
 from celadon_feature import Answer, Delivery, Feature, Permanent, SqliteStore, feature, new_key
@@ -58,6 +58,20 @@ def asked(served: Feature, attempts: int = 0) -> Verdict:
 
 def test_the_path_and_the_size_of_an_answer_are_the_same_on_both_sides() -> None:
     assert (feature.PATH, feature.MAX_RESULT_BYTES) == (entries.PATH, entries.MAX_ANSWER_BYTES)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/a", "/a/b.c/~d", "/a:b@c", "a", "", "/", "/a/", "//a", "/a/../b", "/.", "/...", "/a?b", "/a b", "/ä", "/a%20b"],
+)
+def test_a_path_that_the_one_side_takes_the_other_takes_too(store: SqliteStore, path: str) -> None:
+    try:
+        Feature(keys=KEY, store=store, path=path)
+    except ValueError:
+        taken = False
+    else:
+        taken = True
+    assert taken == urls.is_path(path)
 
 
 def test_a_success_is_one_and_is_known_afterwards(served: Feature) -> None:

@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from celadon_feature import Delivery, Feature, SqliteStore, new_key
-from celadon_feature.asgi import app
+from celadon_feature.asgi import App, app
 from celadon_feature.feature import PATH
 from celadon_feature.testing import delivery
+from tests.eventually import eventually
 
 KEY = new_key()
 
@@ -31,8 +32,8 @@ def feature(store: SqliteStore) -> Feature:
     return Feature(keys=KEY, store=store, max_body_bytes=1000)
 
 
-async def post(served: Any, queue: str = "email", data: Any = None) -> httpx.Response:
-    headers, body = delivery(queue, data, keys=KEY)
+async def post(served: Any, queue: str = "email", data: Any = None, job_id: str | None = None) -> httpx.Response:
+    headers, body = delivery(queue, data, keys=KEY, job_id=job_id)
     transport = httpx.ASGITransport(app=served)
     async with httpx.AsyncClient(transport=transport, base_url="http://feature") as client:
         return await client.post(PATH, headers=headers, content=body)
@@ -95,6 +96,42 @@ def test_functions_run_beside_each_other(feature: Feature) -> None:
         return [answer.json()["result"] for answer in await asyncio.gather(*(post(served) for _ in range(5)))]
 
     assert asyncio.run(five()) == [True] * 5
+
+
+def test_a_job_that_waits_for_a_thread_until_another_replica_has_done_it_is_not_done_again(store: SqliteStore) -> None:
+    begun, go_on, ran = threading.Event(), threading.Event(), list[str]()
+
+    def replica() -> App:
+        made = Feature(keys=KEY, store=store, expires_s=0.1)
+
+        @made.handler("email")
+        def send(delivery: Delivery) -> str:
+            ran.append(delivery.job_id)
+            if delivery.data == "slow":
+                begun.set()
+                assert go_on.wait(10)
+            return "sent"
+
+        return app(made, threads=1)
+
+    async def stands(job_id: str, state: str) -> None:
+        await asyncio.to_thread(eventually, f"it is {state}", lambda: store.look(job_id).state == state)
+
+    async def both() -> list[httpx.Response]:
+        first, second = replica(), replica()
+        slow = asyncio.create_task(post(first, data="slow", job_id="slow"))
+        await asyncio.to_thread(begun.wait, 10)
+        waiting = asyncio.create_task(post(first, job_id="waiting"))
+        await stands("waiting", "interrupted")
+        other = await post(second, job_id="waiting")
+        go_on.set()
+        return [other, await waiting, await slow]
+
+    answers = asyncio.run(both())
+
+    assert ran == ["slow", "waiting"]
+    assert [answer.json() for answer in answers] == [{"success": True, "result": "sent"}] * 3
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true", None]
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
@@ -165,6 +202,22 @@ def test_a_body_in_parts_is_one_body(feature: Feature) -> None:
     asyncio.run(app(feature)({**scope(), "headers": raw}, wire.receive, wire.send))
 
     assert json.loads(wire.said[1]["body"]) == {"success": True, "result": "whole"}
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "status"),
+    [
+        (f"/mail{PATH}", "/mail", 401),
+        (f"/mail{PATH}", "/mail/", 401),
+        (PATH, "/mail", 401),  # As servers told it before ASGI said that the path has it all.
+        (f"/mailbox{PATH}", "/mail", 404),
+        ("/mail", "/mail", 404),
+    ],
+)
+def test_it_can_be_mounted_under_a_prefix(feature: Feature, path: str, root_path: str, status: int) -> None:
+    wire = Wire({"type": "http.request"})
+    asyncio.run(app(feature)({**scope(path=path), "root_path": root_path}, wire.receive, wire.send))
+    assert wire.said[0]["status"] == status  # 401: it is the right door, and nobody has signed.
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
+import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -18,6 +21,7 @@ from celadon_feature import Answer, Delivery, Feature, NotShared, Permanent, Sql
 from celadon_feature.feature import MAX_BODY_BYTES, PATH
 from celadon_feature.stores import Run
 from celadon_feature.testing import delivery, signed
+from celadon_feature.work import Work
 from tests.eventually import eventually
 
 KEY = new_key()
@@ -165,6 +169,50 @@ def test_a_result_that_can_not_be_told_is_not_worked_for_again(
     assert why in answer["error"]
 
 
+def test_what_is_kept_of_a_result_can_be_asked_for_within_the_limit(store: SqliteStore) -> None:
+    feature = Feature(keys=KEY, store=store, max_result_bytes=200)
+    asked, sizes = Asked(feature), list[int]()
+    feature.handler("email")(lambda delivery: "x" * delivery.data)
+
+    for size in range(130, 150):
+        job_id = f"job-{size}"
+        if told(asked.deliver(data=size, job_id=job_id, attempts=7))["success"]:
+            state = feature.handle("GET", f"{PATH}/{job_id}", signed(job_id, keys=KEY), b"")
+            sizes.append(len(state.body))
+
+    assert max(sizes) == 200
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
+class Shifting(dict[str, str]):
+    def items(self) -> Any:
+        raise RuntimeError("another thread has changed it")
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [(Speechless(), "Speechless"), (Shifting(a="b"), "RuntimeError: another thread has changed it")],
+    ids=["an exception without words", "a result that raises"],
+)
+def test_whatever_a_handlers_end_raises_is_told_and_the_job_has_ended(
+    feature: Feature, asked: Asked, ends: Exception | dict[str, str], why: str
+) -> None:
+    @feature.handler("email")
+    def send(delivery: Delivery) -> object:
+        if isinstance(ends, Exception):
+            raise ends
+        return ends
+
+    answer = told(asked.deliver())
+    assert not answer["success"]
+    assert why in answer["error"]
+    assert asked.ask()["state"] == "done"
+
+
 def test_a_coroutine_runs_also_where_there_is_no_event_loop(feature: Feature, asked: Asked) -> None:
     @feature.handler("email")
     async def send(delivery: Delivery) -> str:
@@ -255,6 +303,35 @@ def test_a_run_that_lost_its_place_answers_as_the_other(feature: Feature, store:
         assert (told(answer)["result"], replayed(answer)) == ("by the other", True)
     else:
         assert answer.status == 409
+
+
+def waited(store: SqliteStore, feature: Feature) -> Work:
+    """A job that was begun, and then waited for a thread for longer than its run stands."""
+    headers, body = delivery("email", None, keys=KEY, job_id="job-1")
+    work = feature.open("POST", PATH, headers, body)
+    assert isinstance(work, Work)
+    eventually("it has expired", lambda: store.look("job-1").state == "interrupted")
+    return work
+
+
+def test_work_that_another_has_begun_while_it_waited_for_a_thread_is_not_done(store: SqliteStore) -> None:
+    feature = Feature(keys=KEY, store=store, expires_s=0.05)
+    feature.handler("email")(lambda delivery: pytest.fail("it ran"))
+    work, other = waited(store, feature), Run(job_id="job-1", attempts_made=0, token="other")
+
+    assert store.begin(other, 60) is None
+    assert work.do().status == 409
+    assert store.finish(other, success=True, answer='{"success":true,"result":"by the other"}')
+    answer = work.do()
+    assert (told(answer)["result"], replayed(answer)) == ("by the other", True)
+
+
+def test_work_that_waited_and_is_still_its_own_is_done(store: SqliteStore) -> None:
+    feature = Feature(keys=KEY, store=store, expires_s=0.3)
+    asked = Asked(feature)
+    feature.handler("email")(lambda delivery: asked.ask()["state"])
+
+    assert told(waited(store, feature).do()) == {"success": True, "result": "running"}
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -400,6 +477,16 @@ def test_a_store_that_is_away_before_the_work_is_no_failed_try(away: Away) -> No
     assert told(second) == {"success": True, "result": "sent"}
 
 
+def test_a_store_that_is_away_when_waiting_work_is_to_be_done_is_no_failed_try(away: Away) -> None:
+    feature = Feature(keys=KEY, store=away, expires_s=0.05)
+    feature.handler("email")(lambda delivery: "sent")
+    work = waited(away, feature)
+    away.fails["renew"] = 1
+
+    assert work.do().status == 503
+    assert told(Asked(feature).deliver()) == {"success": True, "result": "sent"}
+
+
 def test_a_store_that_comes_back_is_told_the_answer(away: Away) -> None:
     feature = Feature(keys=KEY, store=away)
     feature.handler("email")(lambda delivery: "sent")
@@ -439,8 +526,13 @@ def test_what_can_not_be_meant_is_refused_at_once(store: SqliteStore) -> None:
         ({"keys": None}, "give a signing key"),
         ({"keys": KEY, "unsigned": True}, "give one of them"),
         ({"keys": "secret"}, "does not begin with whsec_"),
-        ({"keys": KEY, "path": "jobs/"}, "begins with a slash"),
-        ({"keys": KEY, "expires_s": 0}, "expires_s=0: more than 0"),
+        ({"keys": KEY, "path": "jobs/"}, "path='jobs/': a plain path is meant"),
+        ({"keys": KEY, "path": "/a?b"}, "path='/a.b': a plain path is meant"),
+        ({"keys": KEY, "expires_s": 0}, "expires_s=0: a finite number above 0"),
+        ({"keys": KEY, "expires_s": math.nan}, "expires_s=nan"),
+        ({"keys": KEY, "max_age_s": math.inf}, "max_age_s=inf"),
+        ({"keys": KEY, "max_body_bytes": -1}, "max_body_bytes=-1"),
+        ({"keys": KEY, "max_result_bytes": 0}, "max_result_bytes=0"),
     ]:
         with pytest.raises(ValueError, match=why):
             Feature(store=store, **wrong)  # type: ignore[arg-type]
@@ -492,6 +584,32 @@ def test_a_fork_in_the_midst_of_work_takes_no_open_file_along(feature: Feature, 
         return f"exit {os.waitpid(child, 0)[1]}"
 
     assert told(Asked(feature).deliver()) == {"success": True, "result": "exit 0"}
+
+
+def test_two_threads_that_fork_at_once_both_go_on_and_so_do_their_children(store: SqliteStore) -> None:
+    assert store.look("job-1").state == "unknown"
+    statuses: list[int] = []
+
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            signal.alarm(5)  # Instead of waiting for ever.
+            os._exit(0 if store.look("job-1").state == "unknown" else 1)
+        statuses.append(os.waitpid(child, 0)[1])
+
+    def about_to_fork(thread: threading.Thread) -> bool:
+        return sys._current_frames()[thread.ident or 0].f_code.co_name == "_before_fork"
+
+    threads = [threading.Thread(target=fork, daemon=True) for _ in range(2)]
+    with store._lock:
+        for thread in threads:
+            thread.start()
+        eventually("both are about to fork", lambda: all(map(about_to_fork, threads)))
+    for thread in threads:
+        thread.join(10)
+
+    assert statuses == [0, 0]
+    assert not store._lock.locked()
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from flask_wtf import CSRFProtect
 
 from celadon_feature import Feature, SqliteStore, new_key
@@ -57,6 +57,20 @@ def test_its_limit_for_a_body_is_its_own(app: Flask, feature: Feature, elsewhere
         headers, body = delivery("email", data, keys=KEY)
         statuses.append(app.test_client().post(PATH, headers=headers, data=body).status_code)
     assert statuses == [200, 413, 413, 413]
+
+
+def test_a_hook_of_the_application_may_have_read_the_body_before(app: Flask, feature: Feature) -> None:
+    @app.before_request
+    def log() -> None:
+        request.get_data()
+
+    app.register_blueprint(blueprint(feature))
+    answers = []
+    for data in ("ada", "x" * 1000):
+        headers, body = delivery("email", data, keys=KEY)
+        answers.append(app.test_client().post(PATH, headers=headers, data=body))
+    assert answers[0].json == {"success": True, "result": "ada"}
+    assert answers[1].status_code == 413
 
 
 def test_an_application_with_tokens_in_its_forms_exempts_it(app: Flask, feature: Feature) -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from celadon import delegate
+from celadon.jobs import RequestView
 from celadon.ledger import circuits, deliveries, presence, switches
 from celadon.ledger.limits import set_limits
 from celadon.ledger.presence import Worker
@@ -40,7 +41,7 @@ def test_each_queue_has_a_line() -> None:
     for _ in range(3):
         delegate("letters", {})
     claim = a_claim(delegate("letters", {}).job_id)
-    request = deliveries.Request(method="POST", url="http://mail/", headers={}, body="")
+    request = RequestView(method="POST", url="http://mail/", headers={}, body="")
     deliveries.keep(claim, verdict="mail: answered 500", seconds=0.1, request=request, answer=None)
 
     titles, email, letters = lines()

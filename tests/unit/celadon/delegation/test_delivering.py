@@ -17,7 +17,7 @@ from celadon import cancel, drain, find, replay, tracing
 from celadon.delegation import asking, circuits, client, file, lookups, signing
 from celadon.delegation.client import KEEP_ALIVE_S
 from celadon.delegation.keys import keys_of
-from celadon.jobs import JobView
+from celadon.jobs import DeliveryView, JobView
 from celadon.ledger import deliveries, switches
 from celadon.ledger.circuits import FAILURES, troubled
 from celadon.ledger.db import at, begin, clock, reading
@@ -76,8 +76,8 @@ def due_in_s(job_id: str) -> float:
         return float((due - clock(connection)).total_seconds())
 
 
-def kept(job_id: str) -> deliveries.Delivery:
-    delivery = deliveries.find(job_id)
+def kept(job_id: str) -> DeliveryView:
+    delivery = found(job_id).delivery
     assert delivery is not None
     return delivery
 
@@ -107,7 +107,7 @@ def test_a_job_is_posted_and_its_result_kept(feature: FeatureServer, register: R
         "data": {"to": "ada", "n": [1, None]},
         "attemptsMade": 0,
     }
-    assert deliveries.find(job_id) is None
+    assert found(job_id).delivery is None
 
 
 def test_a_delivery_and_a_question_are_signed_with_every_key_and_carry_the_entrys_headers(
@@ -191,7 +191,8 @@ ANSWERS: dict[str, tuple[Behaviour, State, str]] = {
     **{str(status): (answer(status, SUCCESS), State.DEAD, f"answered {status}") for status in (405, 410, 413, 415)},
     "422 with an error": (answer(422, {"error": "no `to`"}), State.DEAD, "mail: answered 422: no `to`"),
     **{str(status): (answer(status, SUCCESS), State.SCHEDULED, f"answered {status}") for status in (408, 425, 429)},
-    **{str(status): (answer(status, SUCCESS), State.SCHEDULED, f"answered {status}") for status in (500, 502, 503)},
+    **{str(status): (answer(status, SUCCESS), State.SCHEDULED, f"answered {status}") for status in (500, 501, 502)},
+    **{str(status): (answer(status, SUCCESS), State.SCHEDULED, f"answered {status}") for status in (503, 999, 101)},
     "a 500 that hangs": (hang_in_the_body(500), State.SCHEDULED, "answered 500"),
     "a 404 that is cut": (cut_in_the_body(404), State.DEAD, "answered 404"),
 }
@@ -250,7 +251,7 @@ def test_what_a_failed_delivery_sent_and_got_is_kept_without_secrets(
     feature: FeatureServer, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAIL_KEYS", KEYS)
-    register(feature.url, keys='{ env = "MAIL_KEYS" }')
+    register(feature.url, keys='{ env = "MAIL_KEYS" }', headers='{ X-Team = "mail" }')
     feature.posts = [answer(500, {"error": "oh no"}, "Set-Cookie: session=1", "X-Host: a")]
     job_id = an_email("hi")
 
@@ -259,8 +260,9 @@ def test_what_a_failed_delivery_sent_and_got_is_kept_without_secrets(
     delivery = kept(job_id)
     assert delivery.answer is not None
     assert (delivery.request.method, delivery.request.url) == ("POST", f"{feature.url}/internal/process-job")
-    assert '"data":"hi"' in delivery.request.body
+    assert '"data":"hi"' in (delivery.request.body or "")
     assert delivery.request.headers["webhook-signature"] == delivery.answer.headers["set-cookie"] == deliveries.MASKED
+    assert (feature.received[0].headers["x-team"], delivery.request.headers["X-Team"]) == ("mail", deliveries.MASKED)
     assert (delivery.answer.status, delivery.answer.body) == (500, '{"error": "oh no"}')
     assert (delivery.request.headers["Idempotency-Key"], delivery.answer.headers["x-host"]) == (job_id, "a")
 
@@ -411,6 +413,7 @@ def test_a_run_that_has_waited_until_its_time_is_over_leaves_posting_to_the_next
 UNASKABLE: dict[str, Behaviour] = {
     "no such route": answer(404, body=b"Not Found"),
     "a route of another kind": answer(405, body=b"POST only"),
+    "nothing made for it": answer(501, body=b"Unsupported method"),
     "a page": answer(200, body=b"<html>"),
 }
 
@@ -455,6 +458,35 @@ def test_a_job_whose_worker_died_is_asked_after_before_anything_is_posted(
 
     assert found(job_id).result == "by the one before"
     assert feature.of("POST") == []
+
+
+def test_what_failed_for_good_while_it_was_in_doubt_is_dead_at_once(feature: FeatureServer, register: Register) -> None:
+    register(feature.url)
+    feature.posts = [cut]
+    feature.asks = [state("done", success=False, error="no such address", permanent=True, attemptsMade=0)]
+    job_id = an_email()
+
+    assert run(job_id).state == State.DEAD
+
+    assert (found(job_id).error or {})["message"] == "mail: no such address"
+    assert kept(job_id).request.method == "GET"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_question_that_comes_too_early_is_asked_when_the_service_says_and_no_try_burnt(
+    status: int, feature: FeatureServer, register: Register
+) -> None:
+    register(feature.url)
+    feature.posts = [cut]
+    feature.asks = [answer(status, {}, "Retry-After: 120"), state("done", success=True, result=7)]
+    job_id = an_email()
+
+    assert run(job_id).state == State.SCHEDULED
+    assert (found(job_id).attempt, found(job_id).attempts[0].outcome) == (0, Outcome.INTERRUPTED)
+    assert due_in_s(job_id) == pytest.approx(120, abs=5)
+
+    assert run(job_id).state == State.SUCCEEDED
+    assert [received.method for received in feature.received] == ["POST", "GET", "GET"]
 
 
 def test_an_end_of_an_earlier_try_does_not_stand_for_this_one(feature: FeatureServer, register: Register) -> None:

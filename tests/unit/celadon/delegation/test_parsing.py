@@ -248,7 +248,13 @@ def test_a_header_of_the_platforms_own_is_refused(name):
     )
 
 
-@pytest.mark.parametrize("name", ["Authorization", "cookie", "X-API-Key"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "cookie", "X-API-Key", "X-Secret", "X-Access-Token", "X-Vault-Token", "X-Auth-Key"),
+        *("Private-Token", "X-Internal-Key", "X-Jwt", "X-Team-Pass"),
+    ],
+)
 def test_a_header_that_holds_a_secret_is_refused_without_showing_it(name):
     told = problem(f'headers = {{ {name} = "Bearer abcdef" }}')
 

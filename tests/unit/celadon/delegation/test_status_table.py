@@ -54,6 +54,7 @@ SUCCESS, FAILURE = {"success": True, "result": {"id": 7}}, {"success": False, "e
         (answered(200, [SUCCESS]), Becomes.FAILED),
         (answered(200, b"{'success': true}"), Becomes.FAILED),
         (answered(200, b'{"success": true, "result": NaN}'), Becomes.FAILED),
+        (answered(200, b'{"success": true, "result": -1e999}'), Becomes.FAILED),
         (answered(200, b"[" * 100_000), Becomes.FAILED),
         (answered(200, b'{"success": true, "result": ' + b"9" * 5000 + b"}"), Becomes.FAILED),
         (answered(204, b""), Becomes.FAILED),

@@ -1,0 +1,134 @@
+"""Group commit: what many threads of a process write at the same moment is written in one transaction.
+
+A commit costs as much for one row as for twenty: a disk that is synced, SQLite's only write lock, the round trips.
+Nobody waits for company. Who finds nobody at it writes at once; those who come meanwhile are written together by the
+first of them, as soon as that is over.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+from celadon import logs
+from celadon.errors import CeladonError
+
+log = logs.get("celadon.ledger")
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+MOST = 100  # Calls that are written together: some ten milliseconds of SQLite's only write lock.
+PATIENCE_S = 0.25  # Who is kept from its turn for so long goes by itself: one call that hangs holds up no other.
+
+
+class Alone(Exception):
+    """In the place of a call's result: it is left to a transaction of its own."""
+
+
+class _Call(Generic[A, R]):
+    __slots__ = ("asked", "leads", "result", "settled")
+
+    def __init__(self, asked: A) -> None:
+        self.asked = asked
+        self.settled = threading.Event()
+        self.leads = False
+        self.result: R | Alone = Alone()
+
+
+class Together(Generic[A, R]):
+    """A function that many threads call.
+
+    one: does a call in a transaction of its own. many: does several in one, and gives their results in their order,
+    `Alone()` for those that it leaves to `one`. What it raises has undone all of it; then each is done by `one` in the
+    thread that called, which raises there what concerns it.
+    """
+
+    _lock: threading.Lock
+    _waiting: deque[_Call[A, R]]  # In the order of their coming.
+    _led: bool  # Somebody is at it.
+
+    def __init__(self, one: Callable[[A], R], many: Callable[[Sequence[A]], Sequence[R | Alone]]) -> None:
+        self._one, self._many = one, many
+        self._forget()
+        _all.add(self)
+
+    def __call__(self, asked: A) -> R:
+        call: _Call[A, R] = _Call(asked)
+        with self._lock:
+            if self._led:
+                self._waiting.append(call)
+            else:
+                self._led = call.leads = True
+        if not call.leads:
+            self._wait(call)
+        if call.leads:
+            return self._lead(call)
+        return self._result(call)
+
+    def _wait(self, call: _Call[A, R]) -> None:
+        """Until it is done, or leads, or goes by itself."""
+        if call.settled.wait(PATIENCE_S):
+            return
+        with self._lock:
+            if call in self._waiting:
+                self._waiting.remove(call)
+                return
+        call.settled.wait()
+
+    def _lead(self, first: _Call[A, R]) -> R:
+        with self._lock:
+            company = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST - 1))]
+        try:
+            if not company:
+                return self._one(first.asked)
+            self._write([first, *company])
+        finally:
+            for call in company:
+                call.settled.set()
+            self._hand_on()
+        return self._result(first)
+
+    def _write(self, group: Sequence[_Call[A, R]]) -> None:
+        try:
+            results = self._many([call.asked for call in group])
+        except (CeladonError, DBAPIError) as error:
+            log.debug("ledger.not_together", calls=len(group), reason=str(error))
+            return
+        except Exception:
+            log.exception("ledger.not_together", calls=len(group))
+            return
+        for call, result in zip(group, results, strict=True):
+            call.result = result
+
+    def _hand_on(self) -> None:
+        with self._lock:
+            following = self._waiting.popleft() if self._waiting else None
+            self._led = following is not None
+        if following is not None:
+            following.leads = True
+            following.settled.set()
+
+    def _result(self, call: _Call[A, R]) -> R:
+        return self._one(call.asked) if isinstance(call.result, Alone) else call.result
+
+    def _forget(self) -> None:
+        self._lock, self._waiting, self._led = threading.Lock(), deque(), False
+
+
+_all: weakref.WeakSet[Together[Any, Any]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """The threads that were at it are not in the child."""
+    for each in list(_all):
+        each._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
