@@ -56,8 +56,8 @@ def test_a_new_queue_is_submitted_to_consumed_and_limited_without_a_restart(flee
     fleet.register(["email", "push"], concurrency="7", rate='"50/1s"')
 
     eventually("the worker says that it consumes it", lambda: "push" in fleet.consumed())
+    assert fleet.limits()["push"] == [{"concurrency": 7, "starts": 50, "per_s": 1.0}]  # Nothing ran without them.
     fleet.until(fleet.delegate("push"), "succeeded")
-    eventually("its limits hold", lambda: fleet.limits()["push"] == [{"concurrency": 7, "starts": 50, "per_s": 1.0}])
     assert fleet.limits()["email"][0]["concurrency"] == 7
 
 
