@@ -86,7 +86,7 @@ def give_on(claim: Claim) -> None:
 
 
 def _release(at: Set[tuple[str, str]], ended: int = 1) -> None:
-    tell(limits.release(at, most=min(MOST * ended, limits.BATCH), sends=True))
+    tell(limits.release(at, most=min(MOST * ended, limits.BATCH), sends=True, made_room=True))
 
 
 def _release_all(ended: Sequence[frozenset[tuple[str, str]]]) -> list[None]:

@@ -184,6 +184,10 @@ class CancelRequested(Departure):
     """An operator asked for this running job to be cancelled."""
 
 
+class Expired(CancelRequested):
+    """The job's time was over before anybody began with it: it is cancelled."""
+
+
 class Asleep(Departure):
     """The job sleeps until `wake_at` and frees its worker."""
 

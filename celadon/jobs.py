@@ -166,6 +166,37 @@ class StepView:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RequestView:
+    """A request to another service, as it is kept: secrets masked, the body cut."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: str | None  # None: it is not told, for it holds the payload.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerView:
+    """What another service answered, as it is kept: secrets masked, the body cut."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliveryView:
+    """The last delivery of a job that did not succeed."""
+
+    at: datetime
+    verdict: str  # What became of it, in words.
+    in_doubt: bool  # Whether the service may have it all the same.
+    seconds: float
+    request: RequestView | None  # None: nothing was sent.
+    answer: AnswerView | None  # None: there was none, or it was not heard.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobView:
     """A job as readers see it, with its timeline."""
 
@@ -193,16 +224,19 @@ class JobView:
     payload: Mapping[str, Any] = field(repr=False)
     attempts: tuple[AttemptView, ...] = ()
     steps: tuple[StepView, ...] = ()
+    delivery: DeliveryView | None = None  # Of a delegated job: the last that failed, whatever came after it.
 
     @property
     def finished(self) -> bool:
         return self.state in FINAL
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, without the payload."""
+    def as_dict(self, *, payload: bool = False) -> dict[str, Any]:
+        """JSON-ready. payload: with the payload, and with the body of the delivery's request, which holds it too."""
         facts = asdict(self)
-        del facts["payload"]
-        plain: dict[str, Any] = as_plain(facts)
+        asked = facts.pop("payload")
+        if not payload and self.delivery is not None:
+            facts["delivery"]["request"]["body"] = None
+        plain: dict[str, Any] = as_plain({**facts, "payload": asked} if payload else facts)
         return plain
 
 

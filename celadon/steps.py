@@ -30,6 +30,10 @@ from celadon.ledger.db import session, translated
 from celadon.settings import settings
 
 MAX_NAME = 200
+# Levels of a result: whoever reads it takes some calls for each, of the thousand that Python allows. The API takes no
+# request that has more.
+DEEPEST = 200
+_HOLDING = (dict, list, tuple)
 _KEYS = uuid.UUID("6f1c3a52-8a0e-5c55-9d0f-5b6f3f1f6a10")  # Namespace of the steps' idempotency keys.
 
 
@@ -237,14 +241,27 @@ class Steps:
 
 
 def as_json(what: str, value: Any) -> Any:
-    """The value if JSON can hold it. Raises Permanent that names what returned it."""
+    """The value if JSON can hold it, and readers can follow it. Raises Permanent that names what returned it."""
     try:
         json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise Permanent(
             f"{what!r} returned {type(value).__name__}, which JSON can't hold ({error}); return plain data"
         ) from error
+    if _is_deeper(value, DEEPEST):
+        raise Permanent(f"{what!r} returned what is nested deeper than {DEEPEST} levels; return plainer data")
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether more than so many objects and lists stand in each other."""
+    level = [value]
+    for _ in range(levels):
+        holding = [each for each in level if isinstance(each, _HOLDING)]
+        if not holding:
+            return False
+        level = [inner for each in holding for inner in (each.values() if isinstance(each, dict) else each)]
+    return any(isinstance(each, _HOLDING) for each in level)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ from deploy.stack import HOST
 from deploy.supervision import free_ports, listening, until
 
 JOBS = 2_000
-OF_SPECIAL = {"mail": 100, "slow": 30, "failing": 50, "late": 30, "hung": 60}
-PAIRS = 3  # Of rounds, in which the hung service is well, and then is not.
+OF_SPECIAL = {"mail": 100, "slow": 30, "failing": 50, "late": 30, "hung": 84}
+PAIRS = 5  # Of rounds: in one of them the hung service is well, in the other it is not.
 EACH = 2  # Jobs of each ordinary queue in a round,
 PER_S = 25.0  # submitted at this pace, which leaves room on two processors.
 HUNG_EACH = 6  # Of the hung queue: as many as may be under way at once, and some that wait behind them.
@@ -68,9 +68,9 @@ class Story:
             self.begin()
             self.introduce()
         with self.told(f"{PAIRS} times: jobs for the {len(ordinary())} ordinary queues, and the same while one hangs"):
-            for _ in range(PAIRS):
-                self.round(hangs=False)
-                self.round(hangs=True)
+            for number in range(PAIRS):
+                for hangs in (False, True) if number % 2 == 0 else (True, False):
+                    self.round(hangs=hangs)
         with self.hangs():
             backlog = self.backlog()
             with self.told(f"it hangs again, and {len(backlog)} jobs more come to all queues as fast as can be"):
@@ -96,6 +96,9 @@ class Story:
             return lanes.count("delegated") == WORKERS and limited >= queues().keys() and all(map(listening, ports))
 
         until("the fleet and the services are there", ready, within_s=60)
+        # Once through all of it: every queue is consumed, connections are made. It counts for no round.
+        self.submit(list(ordinary()))
+        self.until_ended("a job for each ordinary queue")
 
     def introduce(self) -> None:
         runs = f"in Node {node()}" if node() else "in Python, for there is no Node here that is new enough"
@@ -210,6 +213,8 @@ class Story:
         seconds = {job.id: job.seconds or 0.0 for job in ended}
         calm, hung = ([[seconds[job_id] for job_id in made] for made in self.rounds[hangs]] for hangs in (False, True))
         judge_pace(found, calm, hung)
+        if not node():
+            found.not_shown.append("a service in Node; there is none here that is new enough")
         print(found.told())
         return not found.wrong
 
@@ -228,6 +233,7 @@ def main() -> None:
         next_=[
             "delegation.toml   the registration of the 38 queues",
             "docs/guides/write-the-features-side.md   what a service does with its jobs",
+            "make guarantee-G11   by how much neighbours are slower while one hangs, of thousands of jobs",
         ],
     )
 

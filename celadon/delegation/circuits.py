@@ -36,49 +36,80 @@ class Circuits:
     def admit(self, table: Table, entry: Entry, *, probe_s: float) -> bool:
         """Let a delivery through to its endpoint. Whether it was elected to try one whose circuit is open.
 
-        probe_s: how long it may take, if so. Raises Postponed where the circuit is open; LedgerUnavailable.
+        probe_s: how long it may take to connect, if so. Raises Postponed where the circuit is open; LedgerUnavailable.
         """
+        service = entry.service
         self._look()
-        circuit = self._seen.get(entry.service)
-        if circuit is None or circuit.open_for_s is None:
+        if self._open(service) is None:
             return False
-        left_s = circuit.open_for_s - (time.monotonic() - self._looked_at)
-        if left_s <= 0:
-            if rows.elect(entry.service, queues_of(table, entry.service), probe_s=probe_s):
+        # It may have been closed meanwhile, and whoever is held back now is so for as long as it was open.
+        self._look(anew=True)
+        stands = self._open(service)
+        if stands is not None and stands[0] <= 0:
+            if rows.elect(service, queues_of(table, service), probe_s=probe_s):
                 return True
             self._look(anew=True)
-            left_s = AGAIN_S
-        pause_s = left_s * (1 + random.random() * SPREAD)
-        raise Postponed(pause_s, f"the circuit of {entry.service} is open: {circuit.reason}")
+            stands = self._open(service)
+        if stands is None:
+            return False
+        left_s, reason = stands
+        pause_s = max(left_s, AGAIN_S) * (1 + random.random() * SPREAD)
+        raise Postponed(pause_s, f"the circuit of {service} is open: {reason}")
 
-    def tell(self, table: Table, entry: Entry, outcome: Outcome, *, probe: bool) -> None:
-        """What came of a request. Raises nothing: a ledger that is away hears of the next failure."""
-        queues = queues_of(table, entry.service)
+    def tell(self, table: Table, entry: Entry, outcome: Outcome | None, *, probe: bool) -> None:
+        """What came of a request; None: there is a connection. Raises nothing: a failure is told by the next one too.
+
+        What is wrong with this queue alone is not told: its neighbours may connect to the endpoint all the same.
+        """
+        if isinstance(outcome, NotConnected) and _is_its_own(table, entry, outcome):
+            return
         try:
-            if isinstance(outcome, NotConnected):
-                open_s = rows.failed(entry.service, outcome.reason, queues, probe=probe)
-                if open_s is not None:
-                    telemetry.endpoint_circuit(entry.service, open_for_s=open_s, reason=outcome.reason)
-                self._look(anew=True)
-            elif probe or entry.service in self._seen:
-                if rows.connected(entry.service, queues, probe=probe):
-                    telemetry.endpoint_circuit(entry.service, open_for_s=None)
-                self._look(anew=True)
+            self._tell(entry.service, queues_of(table, entry.service), outcome, probe)
         except LedgerUnavailable as away:
             log.warning("delivery.circuit_not_told", service=entry.service, reason=str(away))
+        except Exception:  # A deadlock, say. What the endpoint has answered must not be lost for that.
+            log.exception("delivery.circuit_not_told", service=entry.service)
+
+    def _tell(self, service: str, queues: list[str], outcome: Outcome | None, probe: bool) -> None:
+        if isinstance(outcome, NotConnected):
+            open_s = rows.failed(service, outcome.reason, queues, probe=probe)
+            if open_s is not None:
+                telemetry.endpoint_circuit(service, open_for_s=open_s, reason=outcome.reason)
+        elif probe or service in self._seen:
+            if rows.connected(service, queues, probe=probe):
+                telemetry.endpoint_circuit(service, open_for_s=None)
+        else:
+            return
+        self._look(anew=True)
+
+    def _open(self, service: str) -> tuple[float, str] | None:
+        """For how many seconds more its circuit is open, and why; None: it is closed."""
+        circuit = self._seen.get(service)
+        if circuit is None or circuit.open_for_s is None:
+            return None
+        return circuit.open_for_s - (time.monotonic() - self._looked_at), circuit.reason
 
     def _look(self, *, anew: bool = False) -> None:
-        """See what the ledger says, if the last look was long ago. Those who come meanwhile take what there is."""
-        if not anew and time.monotonic() - self._looked_at < LOOK_S:
-            return
-        if not self._looking.acquire(blocking=anew):
+        """See what the ledger says, if the last look was long ago; anew: if none has begun since this call.
+
+        Those who need none anew take what there is while another looks.
+        """
+        since = time.monotonic() - (0.0 if anew else LOOK_S)
+        if self._looked_at >= since or not self._looking.acquire(blocking=anew):
             return
         try:
-            asked_at = time.monotonic()
-            self._seen = rows.troubled()
-            self._looked_at = asked_at
+            if self._looked_at < since:
+                asked_at = time.monotonic()
+                self._seen = rows.troubled()
+                self._looked_at = asked_at
         finally:
             self._looking.release()
+
+
+def _is_its_own(table: Table, entry: Entry, outcome: NotConnected) -> bool:
+    """Whether a queue's own entry may be why there was no connection: what it allows, or how little patience it has."""
+    patience_s = max(one.connect_s for one in table.entries.values() if one.service == entry.service)
+    return not outcome.tried or (outcome.timed_out and entry.connect_s < patience_s)
 
 
 def queues_of(table: Table, service: str) -> list[str]:

@@ -3,7 +3,7 @@
 What comes of it is a value. The one question that matters afterwards is whether the endpoint may have got the request:
 
 - `Answered`: it did, and said so.
-- `NotConnected`: it surely did not. There was no connection, so nothing was sent.
+- `NotConnected`: it surely did not. There was no connection, so nothing was sent; perhaps none was tried.
 - `InDoubt`: there was a connection, and no whole answer. A kept connection that the endpoint closed while it was idle
   is replaced, if that is noticed before the request is on its way; noticed later it is in doubt as anything else, for a
   connection does not tell whether its last words were read.
@@ -16,7 +16,7 @@ import atexit
 import os
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -43,7 +43,7 @@ class Request:
 
     connect_s: until there is a connection, TLS included. first_byte_s: from then on, until the head of the answer is
     there. whole_s: for all of it, from the beginning. networks: addresses allowed beside public ones. age_s: how long a
-    resolver's answer is good for.
+    resolver's answer is good for. connected: called in another thread as soon as there is a connection.
     """
 
     method: str
@@ -56,6 +56,7 @@ class Request:
     max_answer_bytes: int
     networks: frozenset[Network] = frozenset()
     age_s: float = 30.0
+    connected: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +74,8 @@ class NotConnected:
     """There was no connection: nothing was sent."""
 
     reason: str
+    tried: bool = True  # False: there was no address to try, or one that is not allowed.
+    timed_out: bool = False  # There was none within `connect_s`.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +96,7 @@ def exchange(request: Request) -> Outcome:
     try:
         found = addresses.check(request.url.host, request.url.port, request.networks, age_s=request.age_s)
     except (TargetNotAllowed, Unresolved) as refused:
-        return NotConnected(reason=str(refused))
+        return NotConnected(reason=str(refused), tried=False)
     return loop.wait_for(_exchange(request, found))
 
 
@@ -126,7 +129,7 @@ class _Attempt:
                     self._wait(self._connect_s)
                     response = await self._sent()
             except TimeoutError:
-                return self._missed("no answer" if self._connected else "no connection", "in time")
+                return self._missed("no answer" if self._connected else "no connection", "in time", timed_out=True)
             async with response:
                 return await self._read(response)
         except _ERRORS as error:
@@ -148,6 +151,8 @@ class _Attempt:
     def has_connected(self) -> None:
         """Called by the session, from here on until the answer's head is there."""
         self._connected = True
+        if self._request.connected is not None:
+            asyncio.get_running_loop().run_in_executor(None, self._request.connected)
         self._wait(self._request.first_byte_s)
 
     def _wait(self, seconds: float) -> None:
@@ -173,9 +178,9 @@ class _Attempt:
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answered(status=response.status, headers=headers, body=bytes(body), cut=cut)
 
-    def _missed(self, *reason: str) -> Outcome:
+    def _missed(self, *reason: str, timed_out: bool = False) -> Outcome:
         told = f"{self._request.url.origin} ({self._address}): {' '.join(reason)}"
-        return InDoubt(reason=told) if self._connected else NotConnected(reason=told)
+        return InDoubt(reason=told) if self._connected else NotConnected(reason=told, timed_out=timed_out)
 
 
 def _words(error: BaseException) -> str:

@@ -96,6 +96,15 @@ def configured() -> Path | None:
     return Path(named) if named else None
 
 
+_slots: int | None = None
+
+
+def fit(slots: int | None) -> None:
+    """Have every later version fit into so many slots: those of this worker, if it has fewer than its lane."""
+    global _slots
+    _slots = slots
+
+
 def pool() -> Pool:
     """What the file has to fit into. Raises CeladonError if the operator's file has no lane for it."""
     declared = lanes.declared()
@@ -105,8 +114,9 @@ def pool() -> Pool:
             "worked; add it, or name no registration file"
         )
     lane = declared[lanes.DELEGATED]
+    slots = lane.concurrency if _slots is None else min(_slots, lane.concurrency)
     taken = {queue: one.name for one in declared.values() for queue in one.queues}
-    return Pool(concurrency=lane.concurrency, timeout_s=lane.timeout_s, taken=taken)
+    return Pool(concurrency=slots, timeout_s=lane.timeout_s, taken=taken)
 
 
 def _content(path: Path) -> bytes:

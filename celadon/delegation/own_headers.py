@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from celadon.delegation.fields import Section, shown
+from celadon.secret_names import WORDS, is_secret
 
 MOST, LONGEST = 20, 1_000
 # What the platform says itself, and what belongs to one connection rather than to a request.
@@ -16,7 +17,6 @@ OURS = {
     *("connection", "expect", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
 }
 OURS_BY_PREFIX = ("webhook-", "proxy-", "sec-", "x-forwarded-")
-SECRET = {"authorization", "cookie", "x-api-key", "api-key", "x-auth-token"}
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
@@ -42,9 +42,12 @@ def _why_not(name: str, value: object) -> str | None:
         return f"{name[:40]!r} is no name of a header; letters, digits and dashes are"
     if lower in OURS or lower.startswith(OURS_BY_PREFIX):
         return "this header is the platform's own or the connection's; leave it out"
-    if lower in SECRET:
+    if is_secret(name):
         # The value is not shown.
-        return "secrets do not stand in this file; deliveries are signed, see `keys`"
+        return (
+            "by its name it holds a secret, and secrets do not stand in this file; deliveries are signed, see `keys`. "
+            f"What holds none is named without {', '.join(WORDS[:-1])} and {WORDS[-1]}"
+        )
     if not isinstance(value, str) or len(value) > LONGEST or not _VALUE.fullmatch(value):
         return f"{shown(value)} can't be a header's value; 1 to {LONGEST} printable ASCII characters in quotes can"
     return None

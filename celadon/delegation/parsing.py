@@ -156,7 +156,7 @@ def _fit(table: Table, pool: Pool, problems: Problems) -> None:
         told = f", with {CALLBACKS_MOST} for callbacks," if table.callbacks else ""
         problems.add(
             ("queues", largest.queue, "concurrency"),
-            f": the concurrencies of all queues{told} make {table.concurrency}, and the lane has {pool.concurrency} "
+            f": the concurrencies of all queues{told} make {table.concurrency}, and there are {pool.concurrency} "
             "slots, so a hung endpoint could take another queue's; lower some (the largest is this, "
-            f"{largest.concurrency}), or raise the lane's concurrency in celeryconfig.lanes",
+            f"{largest.concurrency}), or raise the concurrency of the lane in celeryconfig.lanes, and of its workers",
         )

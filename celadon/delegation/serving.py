@@ -1,7 +1,7 @@
 """`GET /health` and `GET /internal/status` on PORT, served by the loop that delivers: no thread or process of its own.
 
-Of several workers on one host the first one has the port. The others say so in their log and go on: what is told is of
-the whole fleet, whoever tells it.
+Of several workers on one host the first one has the port. The others say so in their log, and one of them has it when
+the first is gone: what is told is of the whole fleet, whoever tells it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from celadon import logs
+from celadon.deadline import within
 from celadon.delegation import loop, status
 from celadon.errors import LedgerUnavailable
 from celadon.settings import settings
@@ -22,49 +24,62 @@ from celadon.settings import settings
 log = logs.get("celadon.delegation")
 
 FRESH_S = 1.0  # So old may an answer be: whoever asks often asks the ledger no more often than that.
+STATUS_MOST_S = 10.0  # A look at a thousand queues and a million jobs takes about one.
+AGAIN_S = 5.0  # Between two tries for a port that is taken.
 STOP_S = 2.0  # What the end of a process waits for answers under way.
 RETRY_AFTER_S = 2
 
 _runner: web.AppRunner | None = None
+_trying: Future[None] | None = None
 
 
-def start() -> bool:
-    """Serve from now on. False: the port is taken, or can't be had."""
+def start() -> None:
+    """Serve from now on, or once the port is to be had."""
+    global _trying
+    host, port = settings().fleet_host, settings().port
     try:
-        loop.wait_for(_start())
+        loop.wait_for(_serve(host, port))
     except OSError as error:
         cure = "the one that has it tells of the whole fleet; give this one another PORT if it is to be asked too"
-        log.warning("fleet.not_served", host=settings().fleet_host, port=settings().port, error=str(error), cure=cure)
-        return False
-    log.info("fleet.served", host=settings().fleet_host, port=settings().port)
-    return True
+        log.warning("fleet.not_served", host=host, port=port, error=str(error), again_s=AGAIN_S, cure=cure)
+        _trying = asyncio.run_coroutine_threadsafe(_keep_trying(host, port), loop.loop())
 
 
 def stop() -> None:
-    """End serving, if it was begun."""
-    global _runner
-    ended, _runner = _runner, None
+    """End serving, or trying to."""
+    global _runner, _trying
+    if _trying is not None:
+        _trying.cancel()
+    ended, _runner, _trying = _runner, None, None
     if ended is not None:
         with suppress(TimeoutError):
             loop.wait_for(asyncio.wait_for(ended.cleanup(), STOP_S))
 
 
-async def _start() -> None:
+async def _serve(host: str, port: int) -> None:
     global _runner
     runner = web.AppRunner(application(), access_log=None, shutdown_timeout=STOP_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings().fleet_host, settings().port, backlog=32).start()
+        await web.TCPSite(runner, host, port, backlog=32).start()
     except OSError:
         await runner.cleanup()
         raise
     _runner = runner
+    log.info("fleet.served", host=host, port=port)
+
+
+async def _keep_trying(host: str, port: int) -> None:
+    while True:
+        await asyncio.sleep(AGAIN_S)
+        with suppress(OSError):
+            return await _serve(host, port)
 
 
 def application() -> web.Application:
     """What is served; its handlers never keep the loop waiting."""
     made = web.Application(client_max_size=1024)
-    healthy, told = _Remembered(status.health), _Remembered(lambda: (200, status.status()))
+    healthy, told = _Remembered(status.health), _Remembered(_status)
 
     async def health(_: web.Request) -> web.Response:
         return await healthy.answer()
@@ -75,6 +90,11 @@ def application() -> web.Application:
     made.router.add_get("/health", health)
     made.router.add_get("/internal/status", internal_status)
     return made
+
+
+def _status() -> tuple[int, dict[str, Any]]:
+    # Here, not where the ledger is asked: whoever wants the status in a terminal may wait, and can end it.
+    return 200, within(STATUS_MOST_S, lambda _: status.status(), job_id="")
 
 
 class _Remembered:

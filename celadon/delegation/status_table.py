@@ -7,6 +7,7 @@ Both tables are read from above: the first row that fits decides.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,6 +38,7 @@ class Verdict:
 
     becomes: Becomes
     why: str = ""
+    in_doubt: bool = False  # Whether the service may have the job, or be done with it, all the same.
     result: Any = None
     after_s: float | None = None  # Of a postponed one: when it may come again; None: nobody said.
 
@@ -80,17 +82,21 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An answer, as the docs write it, and what becomes of the job."""
+    """An answer, as the docs write it, and what becomes of the job.
+
+    in_doubt: it leaves open what the service has done: a run that comes after it asks before it posts.
+    """
 
     answer: str
     fits: Callable[[Reply], bool]
     becomes: Becomes
+    in_doubt: bool = False
 
 
 POSTED = (
     Row("no connection", lambda r: isinstance(r.outcome, NotConnected), Becomes.FAILED),
-    Row("connected, and no whole answer", lambda r: isinstance(r.outcome, InDoubt), Becomes.ASKED),
-    Row("200–299, larger than `max_answer_bytes`", lambda r: r.fine and _is_cut(r), Becomes.DEAD),
+    Row("connected, and no whole answer", lambda r: isinstance(r.outcome, InDoubt), Becomes.ASKED, in_doubt=True),
+    Row("200–299, larger than `max_answer_bytes`", lambda r: r.fine and _is_cut(r), Becomes.DEAD, in_doubt=True),
     Row('200–299, `{"success": true}`', lambda r: r.fine and r.succeeded, Becomes.SUCCEEDED),
     Row(
         '200–299, `{"success": false, "permanent": true}`',
@@ -98,23 +104,28 @@ POSTED = (
         Becomes.DEAD,
     ),
     Row('200–299, `{"success": false}`', lambda r: r.fine and r.failed, Becomes.FAILED),
-    Row("200–299, anything else", lambda r: r.fine, Becomes.FAILED),
-    Row("409", lambda r: r.status == 409, Becomes.ASKED),
+    Row("200–299, anything else", lambda r: r.fine, Becomes.FAILED, in_doubt=True),
+    Row("409", lambda r: r.status == 409, Becomes.ASKED, in_doubt=True),
     Row(
         "429 or 503 with `Retry-After`",
         lambda r: r.status in (429, 503) and r.retry_after_s is not None,
         Becomes.POSTPONED,
     ),
-    Row("408, 425 or 429", lambda r: r.status in (408, 425, 429), Becomes.FAILED),
+    Row("408", lambda r: r.status == 408, Becomes.FAILED, in_doubt=True),
+    Row("425 or 429", lambda r: r.status in (425, 429), Becomes.FAILED),
     Row("300–399", lambda r: 300 <= r.status < 400, Becomes.DEAD),
     Row("400–499", lambda r: 400 <= r.status < 500, Becomes.DEAD),
-    Row("500–599, and anything else", lambda _: True, Becomes.FAILED),
+    Row('500–599, `{"success": false}`', lambda r: r.status >= 500 and r.failed, Becomes.FAILED),
+    # A gateway's word, as likely as not: who stands behind it may have done the work.
+    Row("500–599, and anything else", lambda _: True, Becomes.FAILED, in_doubt=True),
 )
 
 ASKED = (
-    Row("no connection", lambda r: isinstance(r.outcome, NotConnected), Becomes.POSTPONED),
-    Row("connected, and no whole answer", lambda r: isinstance(r.outcome, InDoubt), Becomes.FAILED),
-    Row('`{"state": "running"}`', lambda r: r.told.get("state") == "running", Becomes.ASKED_AGAIN),
+    Row("no connection", lambda r: isinstance(r.outcome, NotConnected), Becomes.POSTPONED, in_doubt=True),
+    Row("connected, and no whole answer", lambda r: isinstance(r.outcome, InDoubt), Becomes.FAILED, in_doubt=True),
+    # Only a result is as large as that: it is not for want of an answer that the job would be posted again.
+    Row("200–299, larger than `max_answer_bytes`", lambda r: r.fine and _is_cut(r), Becomes.DEAD, in_doubt=True),
+    Row('`{"state": "running"}`', lambda r: r.told.get("state") == "running", Becomes.ASKED_AGAIN, in_doubt=True),
     Row('`{"state": "done", "success": true}`', lambda r: r.done and r.succeeded, Becomes.SUCCEEDED),
     Row(
         '`{"state": "done", "success": false}`, of an earlier try',
@@ -136,9 +147,10 @@ ASKED = (
         "429 or 503 with `Retry-After`",
         lambda r: r.status in (429, 503) and r.retry_after_s is not None,
         Becomes.POSTPONED,
+        in_doubt=True,
     ),
-    Row("500, and 502–599", lambda r: r.status >= 500 and r.status != 501, Becomes.FAILED),
-    Row("anything else: it can't be asked", lambda _: True, Becomes.NOT_ASKABLE),
+    Row("500, and 502–599", lambda r: r.status >= 500 and r.status != 501, Becomes.FAILED, in_doubt=True),
+    Row("anything else: it can't be asked", lambda _: True, Becomes.NOT_ASKABLE, in_doubt=True),
 )
 
 
@@ -158,6 +170,7 @@ def _decided(rows: tuple[Row, ...], outcome: Outcome, attempts_made: int) -> Ver
     return Verdict(
         becomes=row.becomes,
         why=_why(reply, row),
+        in_doubt=row.in_doubt,
         result=reply.told.get("result") if row.becomes == Becomes.SUCCEEDED else None,
         after_s=reply.retry_after_s if row.becomes == Becomes.POSTPONED else None,
     )
@@ -178,7 +191,7 @@ def _read(outcome: Outcome, attempts_made: int) -> Reply:
 def _object(body: bytes) -> dict[str, Any]:
     """The JSON object that a body is; empty if it is none."""
     try:
-        told = json.loads(body, parse_constant=_refuse_constant)
+        told = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
@@ -186,6 +199,13 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is no number that could be written down again")
+    return number
 
 
 def _is_cut(reply: Reply) -> bool:

@@ -12,7 +12,7 @@ from celadon.errors import TargetNotAllowed
 DEFAULT_PORTS = {"http": 80, "https": 443}
 FIRST_FREE_PORT = 1024  # Below are mail, shells, name servers: no HTTP, and what speaks to them by mistake may harm.
 LONGEST = 2_000
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]{2,45}\]")
+_NETLOC = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]*)?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
 
 
@@ -54,16 +54,15 @@ def parse(text: str, ports: Collection[int] = ()) -> Url:
         raise TargetNotAllowed("a URL with a user or password before its host is not allowed; deliveries are signed")
     if "#" in text or "?" in text:
         raise _refused(text, "no `?` and no `#` may stand in it")
-    host, colon, _ = parts.netloc.partition("]") if parts.netloc.startswith("[") else parts.netloc.partition(":")
-    host += colon if colon == "]" else ""
-    if not _HOST.fullmatch(host):
-        raise _refused(text, f"{host[:80]!r} is no host")
+    netloc = _NETLOC.fullmatch(parts.netloc)
+    if netloc is None:
+        raise _refused(text, f"{parts.netloc[:80]!r} is no host")
     if not _PATH.fullmatch(parts.path) or {".", ".."} & set(parts.path.split("/")):
         raise _refused(text, f"{parts.path[:80]!r} is no plain path")
     port = DEFAULT_PORTS[parts.scheme] if port is None else port
     if not allowed_port(port, ports):
         raise _refused(text, f"port {port} is not allowed; 80, 443 and those from {FIRST_FREE_PORT} are")
-    return Url(scheme=parts.scheme, host=host.strip("[]").lower(), port=port, path=parts.path.rstrip("/"))
+    return Url(scheme=parts.scheme, host=netloc[1].strip("[]").lower(), port=port, path=parts.path.rstrip("/"))
 
 
 def allowed_port(port: int, ports: Collection[int] = ()) -> bool:

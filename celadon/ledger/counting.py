@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, select
 
-from celadon.ledger.db import at, reading
+from celadon.ledger.db import at, looking
 from celadon.ledger.tables import jobs
 from celadon.states import State
 
@@ -34,11 +34,7 @@ class Counts:
 
 def count(queues: Collection[str]) -> Counts:
     """Count the jobs of each state, and those queued in each of these queues. Raises LedgerUnavailable."""
-    with reading() as connection:
-        if connection.dialect.name == "postgresql":
-            # A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it.
-            for kind in ("seqscan", "bitmapscan"):
-                connection.exec_driver_sql(f"SET LOCAL enable_{kind} = off")
+    with looking() as connection:
         return Counts(
             states={state: _how_many(connection, _is(state)) for state in State},
             queues={queue: _queue(connection, queue) for queue in sorted(queues)},

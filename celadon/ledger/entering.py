@@ -6,6 +6,7 @@ time, and nothing else limits or holds it. Every other job waits for a release.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Float, Integer, bindparam, exists, func, select, update
@@ -26,7 +27,9 @@ _kept = (
     .select_from(_others)
     .where(_others.c.reserved_at.is_not(None), _others.c.state == "queued", _others.c.queue == _QUEUE)
 )
-_waits = exists().where(_others.c.state == "waiting", _others.c.queue == _QUEUE, _others.c.id != bindparam("b_id"))
+_waits = exists().where(
+    _others.c.state == "waiting", _others.c.queue == _QUEUE, _others.c.id.not_in(bindparam("b_beside", expanding=True))
+)
 _ENTER = (
     update(jobs)
     .where(
@@ -46,18 +49,22 @@ _ENTER = (
 )
 
 
-def enter(connection: Connection, new: NewJob) -> bool:
-    """waiting → queued, with a place kept, for a job just stored in this transaction; its message is the caller's.
+def enter(connection: Connection, stored: Sequence[NewJob]) -> set[str]:
+    """waiting → queued, with a place kept, for jobs just stored in this transaction; their messages are the caller's.
 
-    It keeps other releases away until the transaction ends, so that has to be soon. False: it waits for a release.
+    It keeps other releases away until the transaction ends, so that has to be soon. Returns who went in, by their ids.
     """
-    if not releasing.free(connection):
-        return False
+    if not stored or not releasing.free(connection):
+        return set()
+    return {new.id for new in stored if _enter(connection, new, [one.id for one in stored])}
+
+
+def _enter(connection: Connection, new: NewJob, beside: Sequence[str]) -> bool:
     rules = rules_of(connection, new.queue, new.name, new.tenant)
     if len(rules) != 1:
         return False
     kind, _, rule = rules[0]
     if kind != "queue" or rule.concurrency is None or rule.starts is not None or rule.each != "all":
         return False
-    asked = {"b_id": new.id, "b_queue": new.queue, "b_most": rule.concurrency, "b_due_s": settings().resend_after_s}
-    return connection.execute(_ENTER, asked).rowcount == 1
+    asked = {"b_id": new.id, "b_beside": beside, "b_queue": new.queue, "b_most": rule.concurrency}
+    return connection.execute(_ENTER, {**asked, "b_due_s": settings().resend_after_s}).rowcount == 1

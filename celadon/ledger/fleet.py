@@ -1,6 +1,7 @@
 """How delegated queues are doing, in a handful of statements for all of them at once: a thousand cost what one does.
 
-Bounded, whatever is in the ledger: each count looks at MOST index entries at most, and each age and error at one.
+Bounded, whatever is in the ledger: each count looks at MOST index entries at most, each age at OLDEST_OF jobs, and each
+error at one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from sqlalchemy import (
     CTE,
     CompoundSelect,
     Connection,
-    Select,
     String,
     case,
     column,
@@ -26,7 +26,7 @@ from sqlalchemy import (
     values,
 )
 
-from celadon.ledger.db import Instant, at, clock, reading
+from celadon.ledger.db import Instant, at, by, clock, looking
 from celadon.ledger.gates import pausing
 from celadon.ledger.tables import deliveries, in_state, jobs, starts, switches, workers
 from celadon.limits import Limit, parsed
@@ -34,6 +34,9 @@ from celadon.settings import settings
 from celadon.states import State
 
 MOST = 10_000  # Of a queue's jobs in one state; more are told as so many.
+OLDEST_OF = (
+    1_000  # The oldest is looked for among so many of a queue's jobs in one state: those that were stored first.
+)
 LATELY_S = 60.0  # The pace is that of the last minute,
 PACE_OF = 10_000  # or of so many jobs that ended last.
 STALLED_FOR_S = 3600.0  # A worker that has been silent for longer was stopped, and has not said so.
@@ -90,11 +93,7 @@ def look(queues: Collection[str], lane: str, deliver: str) -> Fleet:
 
     Of every other queue that holds jobs is told too how many: of those that are in no registration file any more.
     """
-    with reading() as connection:
-        if connection.dialect.name == "postgresql":
-            # A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it.
-            for kind in ("seqscan", "bitmapscan"):
-                connection.exec_driver_sql(f"SET LOCAL enable_{kind} = off")
+    with looking() as connection:
         now = clock(connection)
         standing = connection.execute(_STANDING).all()
         limits = {row.name: parsed(row.limits) for row in standing if row.limits and row.name in queues}
@@ -105,7 +104,7 @@ def look(queues: Collection[str], lane: str, deliver: str) -> Fleet:
             pauses={row.name: (row.reason, row.until) for row in standing if row.pausing},
             limits=limits,
             starts=_starts(connection, limits, now),
-            pace=_pace(connection, deliver),
+            pace=_pace(connection, now, deliver),
             errors=_errors(connection),
             workers=_workers(connection, lane),
         )
@@ -152,23 +151,20 @@ def _counts(connection: Connection) -> dict[str, dict[State, int]]:
 
 
 def _oldest(connection: Connection) -> dict[str, datetime]:
-    """Of the jobs that could run, were there room: since when the one waits that was stored first."""
+    """Of the jobs that could run, were there room: since when the one that is first waits.
+
+    That need not be the one that was stored first, which may have been tried and have become due again since.
+    """
+    since = case((jobs.c.run_at > jobs.c.created_at, jobs.c.run_at), else_=jobs.c.created_at).label("since")
     found: dict[str, datetime] = {}
     for state in (State.WAITING, State.QUEUED):
-        first = _first(jobs.c.id, state, newest=False)
-        stored = select(_THERE.c.queue, first.label("id")).subquery()
-        rows = select(stored.c.queue, jobs.c.created_at, jobs.c.run_at).join(jobs, jobs.c.id == stored.c.id)
-        for queue, created_at, run_at in connection.execute(rows):
-            since = max(created_at, run_at or created_at)
-            found[queue] = min(since, found.get(queue, since))
+        here = select(since).where(jobs.c.queue == _THERE.c.queue, in_state(state)).correlate(_THERE)
+        some = here.order_by(jobs.c.created_at).limit(OLDEST_OF).subquery()
+        least = select(func.min(some.c.since)).scalar_subquery()
+        for queue, waits_since in connection.execute(select(_THERE.c.queue, least)):
+            if waits_since is not None:
+                found[queue] = min(waits_since, found.get(queue, waits_since))
     return found
-
-
-def _first(what: Any, state: State, *, newest: bool) -> Any:
-    """The front or the end of a range of the index over (queue, state, created_at)."""
-    order = jobs.c.created_at.desc() if newest else jobs.c.created_at
-    here = select(what).where(jobs.c.queue == _THERE.c.queue, in_state(state)).correlate(_THERE)
-    return here.order_by(order).limit(1).scalar_subquery()
 
 
 def _starts(connection: Connection, limits: Mapping[str, Sequence[Limit]], now: datetime) -> dict[str, int]:
@@ -189,24 +185,23 @@ def _starts(connection: Connection, limits: Mapping[str, Sequence[Limit]], now: 
     return found
 
 
-def _pace(connection: Connection, deliver: str) -> dict[str, float]:
+def _pace(connection: Connection, now: datetime, deliver: str) -> dict[str, float]:
     """How many jobs of each queue end in a second, by those that ended last."""
-
-    def ended(*states: State) -> Select[Any]:
-        last = select(jobs.c.queue, jobs.c.finished_at).where(
-            jobs.c.name == deliver, in_state(*states), jobs.c.finished_at > at(-LATELY_S)
+    pace: dict[str, float] = {}
+    for states in ((State.SUCCEEDED, State.CANCELLED), (State.DEAD,)):  # As the indexes have them.
+        ended = select(jobs.c.queue, jobs.c.finished_at).where(
+            jobs.c.name == deliver, in_state(*states), jobs.c.finished_at > by(-LATELY_S)
         )
-        return select(last.order_by(jobs.c.finished_at.desc()).limit(PACE_OF).subquery())
-
-    both = union_all(ended(State.SUCCEEDED, State.CANCELLED), ended(State.DEAD)).subquery()
-    counted = select(both.c.queue, func.count(), func.min(both.c.finished_at), at()).group_by(both.c.queue)
-    rows = connection.execute(counted).all()
-    # Where more ended than are looked at, the time they ended in is shorter.
-    full = sum(row[1] for row in rows) >= PACE_OF
-    return {
-        queue: many / (max((now - since).total_seconds(), 0.001) if full else LATELY_S)
-        for queue, many, since, now in rows
-    }
+        last = ended.order_by(jobs.c.finished_at.desc()).limit(PACE_OF).subquery()
+        counted = select(last.c.queue, func.count(), func.min(last.c.finished_at)).group_by(last.c.queue)
+        rows = connection.execute(counted).all()
+        within_s = LATELY_S
+        if sum(many for _, many, _ in rows) >= PACE_OF:
+            # More ended than are looked at: in a shorter time, which is the same for all queues.
+            within_s = max((now - min(since for *_, since in rows)).total_seconds(), 0.001)
+        for queue, many, _ in rows:
+            pace[queue] = pace.get(queue, 0.0) + many / within_s
+    return pace
 
 
 def _errors(connection: Connection) -> dict[str, LastError]:
@@ -220,7 +215,9 @@ def _errors(connection: Connection) -> dict[str, LastError]:
         .scalar_subquery()
     )
     failed = select(_THERE.c.queue, last.label("id")).subquery()
-    died = select(_THERE.c.queue, _first(jobs.c.id, State.DEAD, newest=True).label("id")).subquery()
+    dead = select(jobs.c.id).where(jobs.c.queue == _THERE.c.queue, in_state(State.DEAD)).correlate(_THERE)
+    newest = dead.order_by(jobs.c.created_at.desc()).limit(1).scalar_subquery()
+    died = select(_THERE.c.queue, newest.label("id")).subquery()
     both = union_all(
         select(failed.c.queue, deliveries.c.at, deliveries.c.job_id, deliveries.c.verdict).join(
             deliveries, deliveries.c.job_id == failed.c.id

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from celadon import drain
 from celadon.deadline import within
 from celadon.jobs import AttemptView, JobView
-from celadon.ledger import marks
+from celadon.ledger import deliveries, marks
 from celadon.ledger.db import reading
 from celadon.ledger.tables import attempts, jobs, steps
 from celadon.settings import settings
@@ -50,6 +50,7 @@ def find(job_id: str) -> JobView | None:
         marked = connection.execute(
             select(steps).where(steps.c.scope == (row.scope or job_id)).order_by(steps.c.started_at)
         ).all()
+        delivery = deliveries.find(connection, job_id)
     facts: dict[str, Any] = {name: getattr(row, name) for name in _FIELDS}
     error = None
     if row.error_kind:
@@ -72,6 +73,7 @@ def find(job_id: str) -> JobView | None:
             for a in tries
         ),
         steps=tuple(marks.view(row) for row in marked),
+        delivery=delivery,
     )
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import and_, delete, exists, or_, select, update
 
 from celadon.ledger.db import at, begin, reading
 from celadon.ledger.limits import FILE, sync_on
-from celadon.ledger.tables import registrations
+from celadon.ledger.tables import registrations, switches
 from celadon.ledger.writing import upsert
 from celadon.limits import Kind, Limit
 from celadon.settings import settings
@@ -60,3 +60,12 @@ def any_had() -> bool:
     """Whether any version was ever had. Raises LedgerUnavailable."""
     with reading() as connection:
         return bool(connection.execute(select(exists(select(registrations.c.digest)))).scalar_one())
+
+
+def limited() -> frozenset[str]:
+    """The queues that the limits of a version stand of, or what an operator said instead. Raises LedgerUnavailable."""
+    of_a_version = and_(switches.c.limits_source == FILE, switches.c.limits.is_not(None))
+    decided = or_(of_a_version, switches.c.limits_source == "api")
+    names = select(switches.c.name).where(switches.c.kind == "queue", decided)
+    with reading() as connection:
+        return frozenset(connection.execute(names).scalars())

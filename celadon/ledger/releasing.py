@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Float, Integer, bindparam, func, select, update
 from sqlalchemy.exc import DBAPIError
 
-from celadon.ledger import idle_places
+from celadon.ledger import idle_places, waiting
 from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.lines import Line, lines_of
 from celadon.ledger.room import Rooms
@@ -39,23 +39,28 @@ def release(
     *,
     most: int = BATCH,
     sends: bool = False,
+    made_room: bool = False,
     check: Callable[[], None] | None = None,
 ) -> list[ToSend]:
     """waiting → queued, with a place kept, for limited jobs whose turn has come and for whom all limits have room.
 
     gates: only what waits at these (kind, name); None: everywhere. most: how many at most. sends: the caller tells the
-    broker of them itself, at once; otherwise the scheduler's sender does. check: called before the commit; what it
+    broker of them itself, at once; otherwise the scheduler's sender does. made_room: somebody who was counted at
+    these gates has just left, so that a look whether there is room is spared. check: called before the commit; what it
     raises undoes the release.
 
-    Nothing is released while somebody else is at it; with `gates` it waits for that, for a moment. Raises
-    LedgerUnavailable.
+    Nothing is released while somebody else is at it; with `gates` it waits for that, for a moment. Without `gates`,
+    places that can't be used are taken back first. Raises LedgerUnavailable.
     """
     # Most looks end here. They take no lock: on SQLite whoever counts under it keeps all writers waiting, and on
-    # PostgreSQL a scheduler that looked under it all the time while a queue is full would be in the way of the others.
+    # PostgreSQL who only looks would be in the way of who can let some go.
     with reading() as connection:
-        lines = lines_of(connection, gates)
-        looks = gates is None or connection.dialect.name == "sqlite"
-        if not lines or (looks and not (_some_may_go(connection, lines) or idle_places.stuck(connection, lines))):
+        if made_room and connection.dialect.name == "postgresql":
+            if not waiting.pairs(connection):
+                return []
+        elif not (lines := lines_of(connection, gates)) or not (
+            _some_may_go(connection, lines) or (gates is None and idle_places.stuck(connection, lines))
+        ):
             return []
     released: list[ToSend] = []
     with begin() as connection:
@@ -63,7 +68,7 @@ def release(
         if now is None:
             return []
         lines = lines_of(connection, gates)
-        stuck = idle_places.take_back(connection, lines)
+        stuck = idle_places.take_back(connection, lines) if gates is None else set()
         # What is beyond goes first at another release: none is the last each time.
         served = random.sample(lines, min(len(lines), LINES))
         rooms = Rooms()

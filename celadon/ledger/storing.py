@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from celadon.deadline import Abandoned
 from celadon.jobs import NewJob
@@ -37,25 +37,24 @@ def store(new: NewJob, abandoned: Abandoned) -> Stored:
 
 def _one(asked: _Asked) -> Stored:
     with begin() as connection:
-        stored = Stored(*insert_job(connection, asked.new))
-        if stored.state == State.WAITING and stored.is_new and enter(connection, asked.new):
-            stored = stored._replace(state=State.QUEUED)
-        asked.abandoned.check()
-    return stored
+        return _stored(connection, [asked])[0]
 
 
 def _many(asked: Sequence[_Asked]) -> list[Stored | Alone]:
     with begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(_IMPATIENT)
-        made = [Stored(*insert_job(connection, one.new)) for one in asked]
-        # Last, for it keeps releases away.
-        for index, stored in enumerate(made):
-            if stored.state == State.WAITING and stored.is_new and enter(connection, asked[index].new):
-                made[index] = stored._replace(state=State.QUEUED)
-        for one in asked:
-            one.abandoned.check()
-    return [*made]
+        return [*_stored(connection, asked)]
+
+
+def _stored(connection: Connection, asked: Sequence[_Asked]) -> list[Stored]:
+    made = [Stored(*insert_job(connection, one.new)) for one in asked]
+    waiting = {stored.job_id for stored in made if stored.is_new and stored.state == State.WAITING}
+    # Last, for it keeps releases away.
+    entered = enter(connection, [one.new for one in asked if one.new.id in waiting])
+    for one in asked:
+        one.abandoned.check()
+    return [one._replace(state=State.QUEUED) if one.is_new and one.job_id in entered else one for one in made]
 
 
 _together: Together[_Asked, Stored] = Together(_one, _many)

@@ -301,11 +301,12 @@ deliveries = Table(
     metadata,
     Column("job_id", ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("queue", NAME, nullable=False),  # The job's.
-    Column("epoch", Integer, nullable=False),  # Of the run that sent it.
+    Column("epoch", Integer, nullable=False),  # Of the last run that did not succeed.
     Column("at", Instant, nullable=False),
     Column("verdict", Text, nullable=False),  # What became of it, in words.
+    Column("in_doubt", Boolean, nullable=False, server_default=text("false")),  # Ask before it is posted again.
     Column("seconds", Float, nullable=False),  # From the request to its answer, or to giving up.
-    Column("request", JSON, nullable=False),  # method, url, headers, body
+    Column("request", JSON),  # method, url, headers, body; NULL: nothing was sent.
     Column("answer", JSON),  # status, headers, body; NULL: there was none.
     Index("deliveries_by_queue", "queue", "at"),
 )

@@ -29,6 +29,10 @@ def run(lane_name: str, **instead: str | int | None) -> int:
     changes: dict[str, Any] = {field: value for field, value in instead.items() if value is not None}
     logs.configure()
     lane = replace(queues.lane(lane_name), **changes)
+    if lane.name == DELEGATED:
+        from celadon.delegation import fleet
+
+        lane = fleet.begin(lane)
     ending.reap()
     heartbeat.begin()
     heartbeat.keep()
@@ -46,9 +50,7 @@ def run(lane_name: str, **instead: str | int | None) -> int:
     app.steps["worker"].add(steps.LedgerStep)
     app.steps["consumer"].add(consuming.CanaryStep)
     if lane.name == DELEGATED:
-        from celadon.delegation.fleet import FleetStep
-
-        app.steps["worker"].add(FleetStep)
+        app.steps["worker"].add(fleet.FleetStep)
     app.conf.worker_consumer = "celadon.worker.consumer:PatientConsumer"
     worker = app.Worker(
         hostname=f"{lane.name}@{post.post().boot.replace(':', '-')}",
@@ -63,7 +65,7 @@ def run(lane_name: str, **instead: str | int | None) -> int:
         quiet=True,
     )
     if not lane.queues:
-        # Celery takes "none" for "all"; this lane waits for a registration file that names some.
+        # Celery takes "none" for "all"; this lane waits for a registration file that names some, and for their limits.
         app.amqp.queues.deselect(list(app.amqp.queues))
     worker.start()
     if ending.wanted_anew():

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import Barrier
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Row, Table, func, select, update
+from sqlalchemy import Connection, Row, Table, event, func, select, update
 
 from celadon import deadline
 from celadon.ids import new_id
-from celadon.jobs import Claim, Failure, NewJob
-from celadon.ledger import claims, moving
-from celadon.ledger.db import at, begin, reading
+from celadon.jobs import AnswerView, Claim, Failure, NewJob, RequestView
+from celadon.ledger import claims, deliveries, moving
+from celadon.ledger.db import at, begin, engine, reading
 from celadon.ledger.operating import cancel
 from celadon.ledger.tables import jobs
 from celadon.ledger.writing import insert_job
@@ -89,6 +90,21 @@ def a_job_that_is(state: State, name: str = NAME) -> str:
     return job_id
 
 
+def a_dead_letter(queue: str = "email") -> str:
+    """A job that another service refused: dead, with what was sent and what came back."""
+    claim = a_claim(name="delegation.deliver", queue=queue, payload={"data": {"to": "ada"}})
+    sent = RequestView(
+        method="POST",
+        url="http://mail/jobs",
+        headers={"Accept": "*/*", "webhook-signature": deliveries.MASKED},
+        body='{"to":"ada"}',
+    )
+    got = AnswerView(status=422, headers={"server": "x"}, body='{"error": "no such address"}')
+    deliveries.keep(claim, verdict="mail: no such address", seconds=0.1, request=sent, answer=got)
+    claims.fail(claim, FAILURE, retry_in_s=None, alert_after=3)
+    return claim.job_id
+
+
 def claim_as_of_now(job_id: str) -> Claim:
     """A claim that names the epoch of the row as it is, whether or not anybody holds it."""
     return replace(a_claim(), job_id=job_id, scope=job_id, epoch=row(job_id).epoch)
@@ -118,6 +134,24 @@ def change(job_id: str, **values: Any) -> None:
 
 def let_its_lease_run_out(job_id: str) -> None:
     change(job_id, lease_until=at(-1))
+
+
+@contextmanager
+def after_a_statement(words: str, act: Callable[[Connection], object]) -> Iterator[None]:
+    """Call `act`, once, when a statement with these words has run: in the midst of what the block does."""
+    acted = False
+
+    def ran(connection: Connection, _: Any, statement: str, *__: Any) -> None:
+        nonlocal acted
+        if words in statement and not acted:
+            acted = True
+            act(connection)
+
+    event.listen(engine(), "after_cursor_execute", ran)
+    try:
+        yield
+    finally:
+        event.remove(engine(), "after_cursor_execute", ran)
 
 
 def race(runners: int, act: Callable[[int], T]) -> list[T]:

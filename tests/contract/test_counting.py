@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from celadon.ledger import counting
 from celadon.ledger.counting import QueueCount, count
 from celadon.ledger.db import at, engine, reading
 from celadon.states import State
-from tests.contract.given import a_job, a_job_that_is, change
+from tests.contract.given import ON_POSTGRESQL, a_job, a_job_that_is, after_a_statement, change
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -76,10 +76,16 @@ def test_no_count_scans_the_table() -> None:
         assert "SCAN jobs" not in plan.replace("SCAN jobs USING", "")
 
 
-def test_a_count_changes_nothing_for_whoever_uses_the_connection_next() -> None:
-    if engine().dialect.name != "postgresql":
-        return
-    count(["default"])
+@ON_POSTGRESQL
+def test_a_count_goes_by_indexes_and_changes_nothing_for_whoever_uses_the_connection_next() -> None:
+    told = []
+
+    def ask(connection: Connection) -> None:
+        told.append(connection.exec_driver_sql("SHOW enable_seqscan").scalar())
+
+    with after_a_statement("FROM jobs", ask):
+        count(["default"])
 
     with reading() as connection:
-        assert connection.exec_driver_sql("SHOW enable_seqscan").scalar() == "on"
+        ask(connection)
+    assert told == ["off", "on"]

@@ -7,16 +7,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import Connection, event, update
 
+from celadon.jobs import RequestView
 from celadon.ledger import claims, deliveries, fleet, limits, presence, switches
-from celadon.ledger.db import at, begin, engine
+from celadon.ledger.db import at, begin, engine, reading
 from celadon.ledger.fleet import Fleet
 from celadon.ledger.presence import Worker
 from celadon.ledger.tables import starts, workers
 from celadon.limits import Limit
 from celadon.states import State
-from tests.contract.given import FAILURE, a_claim, a_job, change
+from tests.contract.given import FAILURE, ON_POSTGRESQL, a_claim, a_job, after_a_statement, change
 
 pytestmark = pytest.mark.usefixtures("ledger")
 
@@ -71,6 +72,51 @@ def test_the_oldest_waits_since_it_could_have_run() -> None:
     assert timedelta(seconds=7) <= seen.now - seen.oldest["sms"] < timedelta(seconds=17)
 
 
+def test_a_job_that_has_just_become_due_again_does_not_hide_one_that_waits_for_longer() -> None:
+    change(an_email(), created_at=at(-7200), run_at=at(-1))
+    change(an_email(), created_at=at(-3600))
+
+    seen = look()
+
+    assert timedelta(seconds=3600) <= seen.now - seen.oldest["email"] < timedelta(seconds=3610)
+
+
+def test_the_oldest_is_looked_for_among_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "OLDEST_OF", 1)
+    change(an_email(), created_at=at(-7200), run_at=at(-1))
+    change(an_email(), created_at=at(-3600))
+
+    seen = look()
+
+    assert seen.now - seen.oldest["email"] < timedelta(seconds=60)
+
+
+def test_all_is_told_as_of_one_moment() -> None:
+    job_id = an_email()
+
+    with after_a_statement("AS state", lambda _: claims.finish(a_claim(job_id), None)):
+        seen = look()
+
+    # Whatever is told of the job after its end is told as before it.
+    assert (seen.counts["email"][State.QUEUED], "email" in seen.oldest, seen.pace) == (1, True, {})
+    assert look().counts["email"][State.SUCCEEDED] == 1
+
+
+@ON_POSTGRESQL
+def test_a_look_goes_by_indexes_and_changes_nothing_for_whoever_uses_the_connection_next() -> None:
+    told = []
+
+    def ask(connection: Connection) -> None:
+        told.append(connection.exec_driver_sql("SHOW enable_seqscan").scalar())
+
+    with after_a_statement("AS state", ask):
+        look()
+
+    with reading() as connection:
+        ask(connection)
+    assert told == ["off", "on"]
+
+
 def test_pauses_limits_and_starts_are_told() -> None:
     switches.pause("queue", "email", reason="new templates")
     switches.pause("queue", "sms", for_s=60)
@@ -98,8 +144,37 @@ def test_the_pace_is_that_of_the_last_minute() -> None:
     assert look().pace == {"email": pytest.approx(3 / 60)}
 
 
+def finished(ago: float, queue: str = "email") -> None:
+    job_id = an_email(queue)
+    claims.finish(a_claim(job_id), None)
+    change(job_id, finished_at=at(-ago))
+
+
+def test_where_more_ended_than_are_looked_at_the_pace_is_that_of_the_time_they_ended_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet, "PACE_OF", 4)
+    for ago in (10, 4, 3, 2):
+        finished(ago)
+    finished(0.1, "sms")  # The fifth: the first of the others is not looked at any more.
+
+    pace = look().pace
+
+    # Of every queue: one that ended a moment ago does not make its queue quick.
+    assert pace == {"email": pytest.approx(3 / 4, rel=0.2), "sms": pytest.approx(1 / 4, rel=0.2)}
+
+
+def test_what_succeeded_and_what_died_are_each_as_long_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "PACE_OF", 3)
+    for ago in (20, 10):
+        finished(ago)
+    claims.fail(a_claim(an_email()), FAILURE, retry_in_s=None, alert_after=3)
+
+    assert look().pace == {"email": pytest.approx(3 / 60)}  # Neither list was cut.
+
+
 def test_the_last_error_is_that_of_a_delivery_or_of_a_death_whichever_was_later() -> None:
-    request = deliveries.Request(method="POST", url="http://mail/", headers={}, body="")
+    request = RequestView(method="POST", url="http://mail/", headers={}, body="")
     claim = a_claim(an_email())
     deliveries.keep(claim, verdict="answered 500", seconds=0.1, request=request, answer=None)
     assert look().errors["email"].message == "answered 500"

@@ -14,6 +14,7 @@ from celadon.errors import CeladonError, InvalidOption, InvalidPayload
 from celadon.ledger.tables import jobs
 from celadon.run import Runner, run_job
 from celadon.states import Outcome, State
+from celadon.steps import DEEPEST
 from tests.contract.given import WORKER, change, count, row
 from tests.contract.jobs import SCRIPT
 
@@ -79,6 +80,27 @@ def test_a_result_that_json_can_not_hold_is_a_failure_for_good(result):
     view = ended(lambda _: result)
 
     assert (view.state, view.error and view.error["kind"]) == (State.DEAD, "Permanent")
+
+
+def nested(levels: int) -> list[object]:
+    made: list[object] = []
+    for _ in range(levels - 1):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 5_000])
+def test_a_result_that_is_nested_deeper_than_readers_can_follow_is_a_failure_for_good(levels):
+    view = ended(lambda _: {"a": nested(levels - 1)})
+
+    assert (view.state, view.error and view.error["kind"]) == (State.DEAD, "Permanent")
+
+
+def test_a_result_that_is_nested_as_deep_as_allowed_can_be_read():
+    view = ended(lambda _: nested(DEEPEST))
+
+    assert view.state == State.SUCCEEDED
+    assert view.as_dict()["result"] == nested(DEEPEST)
 
 
 @pytest.mark.parametrize("message", ["a\x00b", "a\udc80b", "\ud83d"], ids=ascii)

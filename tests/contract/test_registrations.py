@@ -97,3 +97,15 @@ def test_it_is_known_whether_there_was_ever_one():
     assert not registrations.any_had()
     said("one")
     assert registrations.any_had()
+
+
+def test_the_queues_whose_limits_stand_are_those_of_a_version_and_those_that_an_operator_decided():
+    assert registrations.limited() == set()
+
+    said("one", email=10, sms=5)
+    limits.sync({("queue", "default"): [Limit(concurrency=2)], ("job", "push"): [Limit(concurrency=2)]}, 1)
+    limits.set_limits("queue", "fax", [], actor="test")
+    assert registrations.limited() == {"email", "sms", "fax"}
+
+    said("two", email=10)
+    assert registrations.limited() == {"email", "fax"}

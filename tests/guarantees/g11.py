@@ -3,7 +3,9 @@
 One fleet with the project's own lanes delivers for 38 queues of 38 services. Jobs are submitted to all of them at
 random moments, so many a second on average. A pair is two such times with the same moments, one with the 38th well and
 one with it hanging, in turns the one and the other first; where it hangs, it has more jobs from the beginning than it
-could let time out. What counts is from the submission to the end of the jobs of the 37, by the database's clock.
+could let time out, and in the long form more than the lane has slots, so that it would take them all but for its limit.
+What counts is from the submission to the end of the jobs of the 37, by the database's clock; and that of the 38th there
+were never more at a time than its limit allows, which keeps the others' slots free.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from sqlalchemy import bindparam, select
 
 from benchmarks.figures import Figures
-from celadon import delegate
+from celadon import delegate, lanes
 from celadon.delegation import file
-from celadon.ledger.tables import jobs
+from celadon.ledger.tables import attempts, jobs
 from celadon.settings import overridden
 from celadon.states import FINAL, State
 from tests.eventually import eventually
@@ -47,10 +50,11 @@ class Form:
     pairs: int
     seconds: float  # That each time of a pair takes.
     within: float
+    floods: bool  # The queue that hangs has more jobs than the lane has slots.
 
 
-LONG = Form(pairs=5, seconds=30.0, within=WITHIN)
-SHORT = Form(pairs=2, seconds=1.5, within=SHORT_WITHIN)
+LONG = Form(pairs=5, seconds=30.0, within=WITHIN, floods=True)
+SHORT = Form(pairs=2, seconds=1.5, within=SHORT_WITHIN, floods=False)
 
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
@@ -95,7 +99,7 @@ def _measure(figures: Figures, here: Deployment, hung: FeatureServer, form: Form
     many = 0
     for number in range(form.pairs):
         for hangs in (False, True) if number % 2 == 0 else (True, False):
-            times = _one(here, hung, form.seconds, hangs=hangs)
+            times = _one(here, hung, form, hangs=hangs)
             (hanging if hangs else well).append(p95(times))
             many += len(times)
     ratios = [bad / good for good, bad in zip(well, hanging, strict=True)]
@@ -104,20 +108,24 @@ def _measure(figures: Figures, here: Deployment, hung: FeatureServer, form: Form
     figures.add("p95_ms_all_well", statistics.median(well) * 1000)
     figures.add("p95_ms_one_hangs", statistics.median(hanging) * 1000)
     figures.add("p95_ratio_median", statistics.median(ratios), at_most=form.within)
+    figures.add("hanging_at_once", _at_once(here), at_most=AT_ONCE)
 
 
-def _one(here: Deployment, hung: FeatureServer, seconds: float, *, hangs: bool) -> list[float]:
+def _one(here: Deployment, hung: FeatureServer, form: Form, *, hangs: bool) -> list[float]:
     """How long each job of the healthy queues took, in seconds, while the last queue's service is well or hangs."""
     hung.otherwise["POST"] = hang if hangs else succeed()
     others: list[str] = []
     arrivals = random.Random(38)  # The same at each time.
     if hangs:
         # As many as it can't come to an end of.
-        others = [delegate(HUNG, None).job_id for _ in range(int(AT_ONCE * (2 + seconds * 1000 / TIMEOUT_MS)))]
+        many = AT_ONCE * (2 + form.seconds * 1000 / TIMEOUT_MS)
+        if form.floods:
+            many += lanes.declared()[lanes.DELEGATED].concurrency
+        others = [delegate(HUNG, None).job_id for _ in range(int(many))]
         eventually("its slots are taken", lambda: _running(here) >= AT_ONCE)
     ids: list[str] = []
     due = time.monotonic()
-    until = due + seconds
+    until = due + form.seconds
     while due < until:
         _wait_until(due)
         ids.append(delegate(HEALTHY[len(ids) % len(HEALTHY)], None).job_id)
@@ -142,6 +150,16 @@ def _running(here: Deployment) -> int:
     with here.engine.connect() as connection:
         running = select(jobs.c.id).where(jobs.c.queue == HUNG, jobs.c.state == State.RUNNING)
         return len(connection.execute(running).all())
+
+
+def _at_once(here: Deployment) -> int:
+    """The most runs of the queue that hangs that there were at one moment, by the ledger's own record of them."""
+    runs = select(attempts.c.started_at, attempts.c.ended_at).join(jobs).where(jobs.c.queue == HUNG)
+    with here.engine.connect() as connection:
+        rows = connection.execute(runs).all()
+    # Of the same moment, an end comes before a beginning.
+    changes = sorted([*((row.started_at, 1) for row in rows), *((row.ended_at, -1) for row in rows)])
+    return max(accumulate(change for _, change in changes))
 
 
 _ENDED = select(jobs.c.created_at, jobs.c.finished_at, jobs.c.state).where(

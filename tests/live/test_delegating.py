@@ -8,13 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from celadon_feature.answers import Refused
 from celadon_feature.signing import parsed_keys, verify
 from tests.conftest import need
 from tests.eventually import eventually
 from tests.ledgers import Ledgers
 from tests.live.delegating import CONFIG, KEYS, Delegating, connections
 from tests.servers import FeatureServer, RedisServer
-from tests.servers.feature import Received, fail, hang, succeed
+from tests.servers.feature import Peer, Received, answer, fail, hang, succeed
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +56,8 @@ def test_a_new_queue_is_submitted_to_consumed_and_limited_without_a_restart(flee
     fleet.register(["email", "push"], concurrency="7", rate='"50/1s"')
 
     eventually("the worker says that it consumes it", lambda: "push" in fleet.consumed())
+    assert fleet.limits()["push"] == [{"concurrency": 7, "starts": 50, "per_s": 1.0}]  # Nothing ran without them.
     fleet.until(fleet.delegate("push"), "succeeded")
-    eventually("its limits hold", lambda: fleet.limits()["push"] == [{"concurrency": 7, "starts": 50, "per_s": 1.0}])
     assert fleet.limits()["email"][0]["concurrency"] == 7
 
 
@@ -176,6 +177,42 @@ def test_whoever_asked_is_told_of_the_end_signed_and_once(fleet: Delegating) -> 
     (told,) = heard()
     assert told.told == {"jobId": job_id, "queueName": "email", "state": "succeeded", "result": None}
     assert verify(told.headers, told.body, parsed_keys(KEYS), now=time.time(), max_age_s=60) == told.key
+
+
+def test_keys_are_rotated_while_jobs_flow(fleet: Delegating) -> None:
+    old, new, known = KEYS, "whsec_" + "C" * 32, [KEYS]
+    file = fleet.folder / "mail-keys"
+
+    def sign_with(*keys: str) -> None:
+        file.with_suffix(".new").write_text(" ".join(keys))
+        file.with_suffix(".new").replace(file)
+
+    def check(peer: Peer, received: Received) -> None:
+        try:
+            verify(received.headers, received.body, parsed_keys(known), now=time.time(), max_age_s=60)
+        except Refused:
+            answer(401)(peer, received)
+        else:
+            succeed()(peer, received)
+
+    def is_signed() -> bool:
+        fleet.until(fleet.delegate("email"), "succeeded")
+        return "webhook-signature" in fleet.feature.of("POST")[-1].headers
+
+    sign_with(old)
+    fleet.register(["email"], keys=f'{{ file = "{file}" }}')
+    eventually("the worker signs", is_signed)
+    fleet.feature.otherwise["POST"] = check
+
+    def let_the_service_know() -> None:
+        known[:] = [new]
+
+    for change in (lambda: sign_with(new, old), let_the_service_know, lambda: sign_with(new)):
+        jobs = [fleet.delegate("email") for _ in range(3)]
+        change()
+        jobs += [fleet.delegate("email") for _ in range(3)]
+        assert {fleet.until(job_id, "succeeded")["attempt"] for job_id in jobs} == {0}
+    assert len(fleet.feature.of("POST")[-1].headers["webhook-signature"].split()) == 1
 
 
 def test_connections_do_not_grow_with_the_number_of_queues(fleet: Delegating) -> None:

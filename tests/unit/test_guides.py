@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from celadon import beat_schedule, limits, queues
@@ -24,6 +25,7 @@ GUIDES = [ROOT / "docs" / "guides" / f"{name}.md" for name in NAMES]
 def test_the_commands_of_a_guide_say_what_it_says(guide: Path, ledgers: Ledgers) -> None:
     run = commands(guide)
     assert len(run) > 5
+    structlog.reset_defaults()  # As in a process of its own. Who captures logs leaves them configured.
     with pointed(ledger_url=ledgers.fresh("sqlite"), use_broker="false", ledger_timeout_s=5):
         for command, said in run:
             program, *words = shlex.split(command)

@@ -48,6 +48,9 @@ def every(query: ListQuery) -> Response:
 def one(job_id: str, query: JobQuery) -> Response:
     """Show a job with its attempts and steps
 
+    Of one that another service is to do, `delivery` is the last delivery that failed: what was sent and what came back,
+    secrets masked, bodies cut.
+
     No more than half of the threads wait or stream, so that some are always free; a further client that wants to wait
     is answered at once.
     """
@@ -60,10 +63,7 @@ def one(job_id: str, query: JobQuery) -> Response:
             holders().release()
     else:
         job = find(job_id)
-    told = known(job_id, job).as_dict()
-    if query.include and job is not None:
-        told["payload"] = job.payload
-    return jsonify(told)
+    return jsonify(known(job_id, job).as_dict(payload=query.include is not None))
 
 
 def events(job_id: str) -> Response:

@@ -138,7 +138,9 @@ class JobQuery(Query):
         description="Answer when the job has ended, or as it is after so many seconds, at most 30.",
     )
     include: Literal["payload"] | None = Field(
-        None, description="Tell the payload too; this takes the scope `operate` as well."
+        None,
+        description="Tell the payload too, and the body of the delivery's request, which holds it; this takes the "
+        "scope `operate` as well.",
     )
 
 

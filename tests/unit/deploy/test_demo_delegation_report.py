@@ -33,17 +33,32 @@ def test_p95_is_one_that_was_seen(seconds: list[float], ms: float) -> None:
 @pytest.mark.parametrize(
     ("calm", "hung", "wrong"),
     [
-        ([200, 200, 200], [200, 239, 230], 0),
-        ([200, 200, 200], [200, 245, 250], 1),
-        ([200, 200, 200], [200, 200, 900], 0),  # One round is no rule.
-        ([10, 10, 10], [29, 29, 29], 0),  # What a machine does anyway.
-        ([10, 10, 10], [31, 31, 31], 1),
+        ([200, 200, 200], [200, 390, 380], 0),
+        ([200, 200, 200], [200, 410, 420], 1),
+        ([200, 200, 200], [200, 200, 4000], 0),  # One round is no rule.
+        ([10, 10, 10], [19, 19, 19], 0),
+        ([10, 10, 10], [21, 21, 21], 1),  # However little that is.
+        ([200, 200, 200], [4000, 4000, 4000], 1),  # They waited for the one that hangs.
     ],
 )
-def test_neighbours_may_be_a_fifth_slower_in_most_pairs_of_rounds(calm: list[int], hung: list[int], wrong: int) -> None:
+def test_neighbours_that_are_half_as_quick_in_most_pairs_of_rounds_did_not_keep_their_pace(
+    calm: list[int], hung: list[int], wrong: int
+) -> None:
     findings = Findings()
     judge_pace(findings, [[ms / 1000] * 20 for ms in calm], [[ms / 1000] * 20 for ms in hung])
     assert len(findings.wrong) == wrong
+
+
+def test_rounds_without_jobs_show_nothing() -> None:
+    findings = Findings()
+    judge_pace(findings, [[]], [[0.1]])
+    assert findings.wrong
+
+
+def test_what_this_machine_can_not_show_is_said() -> None:
+    findings = Findings(not_shown=["a service in Node"])
+    findings.add("jobs", 1, exactly=1)
+    assert findings.told().splitlines() == ["jobs=1", "NOT SHOWN: a service in Node"]
 
 
 def test_a_figure_that_is_not_as_it_has_to_be_is_told_below_all_of_them() -> None:

@@ -9,7 +9,7 @@ import pytest
 from celadon import submit
 from celadon.ledger import claims
 from celadon.states import State
-from tests.contract.given import FAILURE, a_claim, a_job_that_is, row
+from tests.contract.given import FAILURE, a_claim, a_dead_letter, a_job_that_is, row
 from tests.unit.celadon.cli.given import celadon, refused
 
 
@@ -35,6 +35,21 @@ def test_jobs_are_listed_a_line_each_and_narrowed():
     assert celadon("jobs", "--state", "dead").output.endswith("  ValueError: no\n")
     assert celadon("jobs", "--tenant", "nobody", "--queue", "default").output == ""
     assert "state='ended': one of scheduled" in refused("jobs", "--state", "ended")
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_dead_letter_is_found_by_its_queue_and_tells_what_was_sent_and_what_came_back():
+    letter = a_dead_letter("email")
+    a_dead_letter("analytics")
+
+    (line,) = celadon("jobs", "--state", "dead", "--queue", "email").output.splitlines()
+    told = json.loads(celadon("job", line.split()[0]).output)
+    in_full = json.loads(celadon("job", letter, "--payload").output)
+
+    assert (told["delivery"]["answer"]["status"], told["delivery"]["request"]["body"]) == (422, None)
+    assert "payload" not in told
+    assert in_full["payload"] == {"data": {"to": "ada"}}
+    assert in_full["delivery"]["request"]["body"] == '{"to":"ada"}'
 
 
 @pytest.mark.usefixtures("ledger")

@@ -13,7 +13,7 @@ from celadon.client import errors as refusals
 from celadon.client.flow import Answer
 from celadon.client.stream import MAX_LINE, Parser
 from celadon.client.values import Kind, Receipt, job_of, listed, results_of, told, value_of
-from celadon.jobs import AttemptView, JobSummary, JobView, StepView
+from celadon.jobs import AnswerView, AttemptView, DeliveryView, JobSummary, JobView, RequestView, StepView
 from celadon.limits import Kind as KindOfGate
 from celadon.states import Outcome
 from web import problems
@@ -38,6 +38,14 @@ STEP = StepView(
     last_attempt_at=MOMENT,
     finished_at=None,
     result=[1],
+)
+DELIVERY = DeliveryView(
+    at=MOMENT,
+    verdict="answered 500",
+    in_doubt=False,
+    seconds=0.5,
+    request=RequestView(method="POST", url="http://mail/jobs", headers={"Accept": "*/*"}, body=None),
+    answer=AnswerView(status=500, headers={}, body="oh no"),
 )
 JOB = JobView(
     id="1",
@@ -64,6 +72,7 @@ JOB = JobView(
     payload={},
     attempts=(ATTEMPT,),
     steps=(STEP,),
+    delivery=DELIVERY,
 )
 
 

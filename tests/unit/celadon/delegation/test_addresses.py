@@ -32,6 +32,8 @@ METADATA = [
     "fd00:ec2::23",
     "fd20:ce::254",  # Google
     "fd00:42::42",  # Scaleway
+    "fd00:100::100:200",  # Alibaba
+    "fd00:c1::a9fe:a9fe",  # Oracle
     "fd00:a9fe:a9fe::1",  # Akamai
     "fe80::1",
     "fe80::a9fe:a9fe",  # OpenStack

@@ -129,6 +129,8 @@ def test_cookies_are_not_kept(feature: FeatureServer) -> None:
 def test_proxies_of_the_environment_are_not_asked(feature: FeatureServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("NO_PROXY", "no_proxy"):  # They may spare this host, and so hide that proxies are asked.
+        monkeypatch.delenv(name, raising=False)
 
     assert isinstance(exchange(feature.url), Answered)
 
@@ -140,6 +142,7 @@ def test_where_nobody_listens_nothing_was_sent() -> None:
     outcome = exchange(f"http://127.0.0.1:{free_port()}")
 
     assert isinstance(outcome, NotConnected)
+    assert (outcome.tried, outcome.timed_out) == (True, False)
     assert "Connect call failed" in outcome.reason or "refused" in outcome.reason
 
 
@@ -157,6 +160,7 @@ def test_an_address_that_does_not_answer_is_given_up_in_time() -> None:
 
     assert isinstance(outcome, NotConnected)
     assert "no connection in time" in outcome.reason
+    assert outcome.timed_out
     assert time.monotonic() - began < 2
 
 
@@ -164,6 +168,7 @@ def test_an_address_that_is_not_allowed_is_not_connected_to(feature: FeatureServ
     outcome = exchange(feature.url, networks=frozenset())
 
     assert isinstance(outcome, NotConnected)
+    assert not outcome.tried
     assert 'add networks = ["loopback"]' in outcome.reason
     assert feature.connections == 0
 
@@ -301,7 +306,8 @@ def test_no_more_is_read_than_allowed(feature: FeatureServer) -> None:
 
     assert isinstance(outcome, Answered)
     assert (len(outcome.body), outcome.cut) == (10_000, True)
-    assert most < 60_000_000 + 2_000_000  # The server's own answer is in this process too.
+    # What is read ahead of the answer's reader is in it; a tenth of the answer is not, nor what the server made before.
+    assert most < 4_000_000
 
 
 def test_a_compressed_answer_is_not_unpacked(feature: FeatureServer) -> None:

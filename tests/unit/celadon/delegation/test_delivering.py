@@ -14,19 +14,18 @@ from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from celadon import cancel, drain, find, replay, tracing
-from celadon.delegation import asking, circuits, client, file, lookups, signing
+from celadon.delegation import asking, client, file, lookups, signing
 from celadon.delegation.client import KEEP_ALIVE_S
 from celadon.delegation.keys import keys_of
-from celadon.jobs import JobView
-from celadon.ledger import deliveries, switches
-from celadon.ledger.circuits import FAILURES, troubled
-from celadon.ledger.db import at, begin, clock, reading
-from celadon.ledger.tables import circuits as table
+from celadon.jobs import DeliveryView, JobView
+from celadon.ledger import deliveries
+from celadon.ledger.db import clock, reading
+from celadon.ledger.recovery import reap
 from celadon.ledger.tables import jobs
 from celadon.run import Ran, Runner, run_job
 from celadon.settings import overridden
 from celadon.states import Outcome, State
-from tests.contract.given import WORKER, a_job, change, let_its_lease_run_out, row
+from tests.contract.given import WORKER, a_claim, a_job, change, let_its_lease_run_out, row
 from tests.eventually import eventually
 from tests.servers import FeatureServer
 from tests.servers.feature import (
@@ -76,15 +75,18 @@ def due_in_s(job_id: str) -> float:
         return float((due - clock(connection)).total_seconds())
 
 
-def kept(job_id: str) -> deliveries.Delivery:
-    delivery = deliveries.find(job_id)
+def kept(job_id: str) -> DeliveryView:
+    delivery = found(job_id).delivery
     assert delivery is not None
     return delivery
 
 
 def its_worker_dies(job_id: str) -> None:
-    """As after a run that nobody heard the end of."""
-    change(job_id, epoch=2)
+    """In the midst of a run that nobody hears the end of."""
+    a_claim(job_id)
+    let_its_lease_run_out(job_id)
+    reap()
+    change(job_id, quarantine=False)
 
 
 # --- what the service gets --------------------------------------------------------------------------------------------
@@ -107,7 +109,7 @@ def test_a_job_is_posted_and_its_result_kept(feature: FeatureServer, register: R
         "data": {"to": "ada", "n": [1, None]},
         "attemptsMade": 0,
     }
-    assert deliveries.find(job_id) is None
+    assert found(job_id).delivery is None
 
 
 def test_a_delivery_and_a_question_are_signed_with_every_key_and_carry_the_entrys_headers(
@@ -147,10 +149,13 @@ def test_a_job_without_keys_that_can_be_read_is_not_delivered_unsigned(
     register(feature.url, keys='{ env = "NOT_SET_ANYWHERE" }')
     job_id = an_email()
 
-    assert run(job_id).state == State.SCHEDULED
+    assert [run(job_id).state for _ in range(4)] == [State.SCHEDULED] * 4
 
-    assert (found(job_id).error or {})["kind"] == "UnusableKeys"
-    assert feature.received == []
+    assert (found(job_id).attempt, feature.received) == (0, [])
+    assert "NOT_SET_ANYWHERE is not set" in (found(job_id).attempts[-1].error or "")
+    assert "NOT_SET_ANYWHERE is not set" in kept(job_id).verdict
+    assert kept(job_id).request is None
+    assert due_in_s(job_id) == pytest.approx(30, abs=3)
 
 
 def test_the_next_try_says_how_many_failed_before_also_after_a_replay(
@@ -191,7 +196,8 @@ ANSWERS: dict[str, tuple[Behaviour, State, str]] = {
     **{str(status): (answer(status, SUCCESS), State.DEAD, f"answered {status}") for status in (405, 410, 413, 415)},
     "422 with an error": (answer(422, {"error": "no `to`"}), State.DEAD, "mail: answered 422: no `to`"),
     **{str(status): (answer(status, SUCCESS), State.SCHEDULED, f"answered {status}") for status in (408, 425, 429)},
-    **{str(status): (answer(status, SUCCESS), State.SCHEDULED, f"answered {status}") for status in (500, 502, 503)},
+    **{str(status): (answer(status, SUCCESS), State.SCHEDULED, f"answered {status}") for status in (500, 501, 502)},
+    **{str(status): (answer(status, SUCCESS), State.SCHEDULED, f"answered {status}") for status in (503, 999, 101)},
     "a 500 that hangs": (hang_in_the_body(500), State.SCHEDULED, "answered 500"),
     "a 404 that is cut": (cut_in_the_body(404), State.DEAD, "answered 404"),
 }
@@ -250,17 +256,19 @@ def test_what_a_failed_delivery_sent_and_got_is_kept_without_secrets(
     feature: FeatureServer, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAIL_KEYS", KEYS)
-    register(feature.url, keys='{ env = "MAIL_KEYS" }')
+    register(feature.url, keys='{ env = "MAIL_KEYS" }', headers='{ X-Team = "mail" }')
     feature.posts = [answer(500, {"error": "oh no"}, "Set-Cookie: session=1", "X-Host: a")]
     job_id = an_email("hi")
 
     run(job_id)
 
     delivery = kept(job_id)
+    assert delivery.request is not None
     assert delivery.answer is not None
     assert (delivery.request.method, delivery.request.url) == ("POST", f"{feature.url}/internal/process-job")
-    assert '"data":"hi"' in delivery.request.body
+    assert '"data":"hi"' in (delivery.request.body or "")
     assert delivery.request.headers["webhook-signature"] == delivery.answer.headers["set-cookie"] == deliveries.MASKED
+    assert (feature.received[0].headers["x-team"], delivery.request.headers["X-Team"]) == ("mail", deliveries.MASKED)
     assert (delivery.answer.status, delivery.answer.body) == (500, '{"error": "oh no"}')
     assert (delivery.request.headers["Idempotency-Key"], delivery.answer.headers["x-host"]) == (job_id, "a")
 
@@ -411,6 +419,7 @@ def test_a_run_that_has_waited_until_its_time_is_over_leaves_posting_to_the_next
 UNASKABLE: dict[str, Behaviour] = {
     "no such route": answer(404, body=b"Not Found"),
     "a route of another kind": answer(405, body=b"POST only"),
+    "nothing made for it": answer(501, body=b"Unsupported method"),
     "a page": answer(200, body=b"<html>"),
 }
 
@@ -455,6 +464,37 @@ def test_a_job_whose_worker_died_is_asked_after_before_anything_is_posted(
 
     assert found(job_id).result == "by the one before"
     assert feature.of("POST") == []
+
+
+def test_what_failed_for_good_while_it_was_in_doubt_is_dead_at_once(feature: FeatureServer, register: Register) -> None:
+    register(feature.url)
+    feature.posts = [cut]
+    feature.asks = [state("done", success=False, error="no such address", permanent=True, attemptsMade=0)]
+    job_id = an_email()
+
+    assert run(job_id).state == State.DEAD
+
+    assert (found(job_id).error or {})["message"] == "mail: no such address"
+    request = kept(job_id).request
+    assert request is not None
+    assert request.method == "POST"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_question_that_comes_too_early_is_asked_when_the_service_says_and_no_try_burnt(
+    status: int, feature: FeatureServer, register: Register
+) -> None:
+    register(feature.url)
+    feature.posts = [cut]
+    feature.asks = [answer(status, {}, "Retry-After: 120"), state("done", success=True, result=7)]
+    job_id = an_email()
+
+    assert run(job_id).state == State.SCHEDULED
+    assert (found(job_id).attempt, found(job_id).attempts[0].outcome) == (0, Outcome.INTERRUPTED)
+    assert due_in_s(job_id) == pytest.approx(120, abs=5)
+
+    assert run(job_id).state == State.SUCCEEDED
+    assert [received.method for received in feature.received] == ["POST", "GET", "GET"]
 
 
 def test_an_end_of_an_earlier_try_does_not_stand_for_this_one(feature: FeatureServer, register: Register) -> None:
@@ -535,81 +575,6 @@ def test_a_run_that_has_to_end_does_not_ask_for_ever(how: str, feature: FeatureS
 
     expected = {"stops": State.QUEUED, "is cancelled": State.CANCELLED, "is lost": None}[how]
     assert [one.state for one in ran] == [expected]
-
-
-# --- circuits ---------------------------------------------------------------------------------------------------------
-
-
-def open_the_circuit() -> None:
-    for _ in range(FAILURES):
-        run(an_email())
-    assert troubled()["mail"].open
-
-
-def let_its_time_come() -> None:
-    with begin() as connection:
-        connection.execute(table.update().values(open_until=at(-0.01)))
-    circuits.forget()
-    for queue in ("email", "letters"):
-        switches.resume("queue", queue)
-
-
-def test_after_five_refused_connections_jobs_are_held_back_and_no_try_is_burnt(register: Register) -> None:
-    register(f"http://127.0.0.1:{free_port()}")
-    open_the_circuit()
-    assert switches.paused() == {("queue", "email"), ("queue", "letters")}
-    switches.resume("queue", "email")
-    job_id = an_email()
-
-    assert run(job_id).state == State.SCHEDULED
-
-    assert found(job_id).attempt == 0
-    assert "the circuit of mail is open" in (found(job_id).attempts[0].error or "")
-    assert 0 < due_in_s(job_id) < 4
-
-
-def test_the_first_that_connects_closes_it(feature: FeatureServer, register: Register) -> None:
-    port = free_port()
-    register(f"http://127.0.0.1:{port}")
-    open_the_circuit()
-    back = FeatureServer(port=port)
-    back.start()
-    let_its_time_come()
-
-    assert run(an_email()).state == State.SUCCEEDED
-
-    assert (troubled(), switches.paused()) == ({}, set())
-    back.stop()
-
-
-def test_while_one_tries_the_others_are_held_back(feature: FeatureServer, register: Register) -> None:
-    port = free_port()
-    register(f"http://127.0.0.1:{port}")
-    open_the_circuit()
-    back = FeatureServer(port=port)
-    back.start()
-    let_its_time_come()
-    trying, go_on = threading.Event(), threading.Event()
-
-    def slowly(peer: Peer, received: Received) -> None:
-        trying.set()
-        go_on.wait(10)
-        succeed()(peer, received)
-
-    back.posts = [slowly]
-    probe, other = an_email(), an_email()
-    thread = threading.Thread(target=run, args=(probe,))
-    thread.start()
-    assert trying.wait(10)
-
-    held = run(other)
-    go_on.set()
-    thread.join(10)
-
-    assert (held.claim, row(other).state) == (None, State.QUEUED)  # Its queue is paused.
-    assert (row(probe).state, troubled()) == (State.SUCCEEDED, {})
-    assert len(back.received) == 1
-    back.stop()
 
 
 # --- what is told of it -----------------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -245,7 +248,13 @@ def test_a_header_of_the_platforms_own_is_refused(name):
     )
 
 
-@pytest.mark.parametrize("name", ["Authorization", "cookie", "X-API-Key"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "cookie", "X-API-Key", "X-Secret", "X-Access-Token", "X-Vault-Token", "X-Auth-Key"),
+        *("Private-Token", "X-Internal-Key", "X-Jwt", "X-Team-Pass"),
+    ],
+)
 def test_a_header_that_holds_a_secret_is_refused_without_showing_it(name):
     told = problem(f'headers = {{ {name} = "Bearer abcdef" }}')
 
@@ -421,9 +430,9 @@ def test_concurrencies_that_the_lane_has_no_slots_for_are_refused_with_the_reaso
     )
 
     assert problems(text) == [
-        "delegation.toml:9: queues.q1.concurrency: the concurrencies of all queues make 257, and the lane has 256 "
+        "delegation.toml:9: queues.q1.concurrency: the concurrencies of all queues make 257, and there are 256 "
         "slots, so a hung endpoint could take another queue's; lower some (the largest is this, 150), or raise the "
-        "lane's concurrency in celeryconfig.lanes"
+        "concurrency of the lane in celeryconfig.lanes, and of its workers"
     ]
     assert table(text.replace("= 7", "= 6")).concurrency == 256
 
@@ -449,6 +458,20 @@ def test_the_projects_own_file_has_its_example_queues_and_fits_its_lane():
     stated = {name: (made.entries[name].concurrency, made.entries[name].timeout_s) for name in made.entries}
     assert (stated["email"], stated["image-gen"], stated["analytics"]) == ((10, 15.0), (3, 60.0), (5, 30.0))
     assert made.concurrency <= lanes.declared()[lanes.DELEGATED].concurrency
+
+
+def test_the_projects_own_file_shows_what_an_entry_may_say_and_needs_no_key_to_be_read(monkeypatch):
+    text = (ROOT / "delegation.toml").read_text()
+    for name in re.findall(r'env = "(\w+)"', text):
+        monkeypatch.delenv(name, raising=False)
+
+    made = parse(text, "delegation.toml", file.pool())
+
+    entries = made.entries.values()
+    assert all(one.keys for one in (*entries, *made.callbacks.values()))
+    shown = Counter(field for one in tomllib.loads(text)["queues"].values() for field in one)
+    assert [field for field in ("path", "timeout", "attempts", "rate", "headers") if shown[field] < 5] == []
+    assert {type(one.keys.env) for one in entries} == {str, type(None)}
 
 
 def test_a_thousand_queues_are_read_in_a_moment():

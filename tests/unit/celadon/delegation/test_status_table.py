@@ -28,9 +28,15 @@ def answered(status: int, told: Any = None, *, cut: bool = False, **headers: str
 @pytest.mark.parametrize(("title", "rows"), [("The answer to the POST", POSTED), ("The answer to being asked", ASKED)])
 def test_the_docs_have_the_rows_of_the_code_in_their_order(title: str, rows: tuple[Row, ...]) -> None:
     section = PAGE.read_text().split(f"## {title}\n")[1].split("\n## ")[0]
-    written = re.findall(r"^\| (.+) \| (.+) \|$", section, re.MULTILINE)[1:]
+    written = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", section, re.MULTILINE)[1:]
 
-    assert written == [(row.answer, row.becomes.value) for row in rows]
+    assert written == [(row.answer, row.becomes.value, what_comes_next(row)) for row in rows]
+
+
+def what_comes_next(row: Row) -> str:
+    if row.becomes == Becomes.SUCCEEDED:
+        return "none"
+    return "asks first" if row.in_doubt else "posts"
 
 
 def test_everything_that_can_become_of_a_job_is_in_a_table() -> None:
@@ -54,6 +60,7 @@ SUCCESS, FAILURE = {"success": True, "result": {"id": 7}}, {"success": False, "e
         (answered(200, [SUCCESS]), Becomes.FAILED),
         (answered(200, b"{'success': true}"), Becomes.FAILED),
         (answered(200, b'{"success": true, "result": NaN}'), Becomes.FAILED),
+        (answered(200, b'{"success": true, "result": -1e999}'), Becomes.FAILED),
         (answered(200, b"[" * 100_000), Becomes.FAILED),
         (answered(200, b'{"success": true, "result": ' + b"9" * 5000 + b"}"), Becomes.FAILED),
         (answered(204, b""), Becomes.FAILED),
@@ -94,6 +101,7 @@ def done(success: bool, **more: Any) -> dict[str, Any]:
         (answered(200, done(False, attemptsMade=3)), Becomes.FAILED),
         (answered(200, done(False)), Becomes.FAILED),
         (answered(200, done(False, attemptsMade=2, permanent=True)), Becomes.DEAD),
+        (answered(200, done(True), cut=True), Becomes.DEAD),
         (answered(200, {"state": "done"}), Becomes.NOT_ASKABLE),
         (answered(200, {"state": "sleeping"}), Becomes.NOT_ASKABLE),
         (answered(503, retry_after="7"), Becomes.POSTPONED),
@@ -103,6 +111,38 @@ def done(success: bool, **more: Any) -> dict[str, Any]:
 )
 def test_a_job_that_was_asked_after_becomes(outcome: Any, becomes: Becomes) -> None:
     assert of_question(outcome, 2).becomes == becomes
+
+
+@pytest.mark.parametrize(
+    ("outcome", "in_doubt"),
+    [
+        (InDoubt(reason="cut"), True),
+        (answered(200, FAILURE), False),
+        (answered(500, FAILURE), False),
+        (answered(422, FAILURE), False),
+        (answered(503, retry_after="7"), False),
+        *[(answered(status), True) for status in (200, 408, 409, 500, 502, 504)],
+        (answered(200, SUCCESS, cut=True), True),
+    ],
+)
+def test_only_what_the_service_says_itself_leaves_no_doubt(outcome: Any, in_doubt: bool) -> None:
+    assert of_post(outcome, 0).in_doubt == in_doubt
+
+
+@pytest.mark.parametrize(
+    ("outcome", "in_doubt"),
+    [
+        (NotConnected(reason="refused"), True),
+        (InDoubt(reason="cut"), True),
+        (answered(200, {"state": "running"}), True),
+        (answered(200, {"state": "unknown"}), False),
+        (answered(200, done(False)), False),
+        (answered(200, done(False, attemptsMade=1)), False),
+        *[(answered(status), True) for status in (404, 500, 502)],
+    ],
+)
+def test_an_answer_to_being_asked_may_leave_it(outcome: Any, in_doubt: bool) -> None:
+    assert of_question(outcome, 2).in_doubt == in_doubt
 
 
 def test_a_success_has_its_result_and_a_failure_says_why() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from celadon import delegate, errors, lanes, registry, submit
+from celadon import delegate, errors, lanes, registry, schedules, submit
 from celadon.bulk import Submission, submit_many
 from celadon.delegation import file
 from celadon.ledger import session
@@ -137,6 +137,27 @@ def test_another_job_is_kept_out_of_a_delegated_queue():
         submit("unit.inline", {"word": "x"}, queue="email")
     [refusal] = submit_many([Submission(name="unit.inline", payload={"word": "x"}, queue="email")])
     assert isinstance(refusal, errors.InvalidOption)
+
+
+FORGED = {"url": HOOK, "told": {"jobId": "1", "queueName": "email", "state": "succeeded", "result": {"paid": True}}}
+
+
+@pytest.mark.parametrize("queue", [None, "callbacks", "default"])
+def test_nobody_but_the_platform_says_how_a_job_has_ended(queue):
+    with pytest.raises(errors.InvalidOption, match="'delegation.callback' is made by the platform, .*callback=") as no:
+        submit("delegation.callback", FORGED, queue=queue)
+    assert no.value.option == "name"
+    [refusal] = submit_many([Submission(name="delegation.callback", payload=FORGED, queue=queue)])
+    assert isinstance(refusal, errors.InvalidOption)
+    with pytest.raises(errors.InvalidOption, match="is made by the platform"):
+        schedules.add("forged", "delegation.callback", payload=FORGED, queue=queue, every=60)
+    assert stored() == 0
+
+
+def test_other_jobs_are_kept_out_of_the_queue_of_callbacks():
+    with pytest.raises(errors.InvalidOption, match="'callbacks' is that of callbacks; .* into another queue") as no:
+        submit("unit.inline", {"word": "x"}, queue="callbacks")
+    assert no.value.option == "queue"
 
 
 def test_the_command_submits_and_says_what_became_of_it():

@@ -54,6 +54,8 @@ def test_a_plain_url_is_taken_apart(text: str, origin: str, path: str) -> None:
         ("http://mail\\x", "is no host"),
         ("http://-mail", "is no host"),
         ("http://[::1", "is not allowed"),
+        ("http://[::1]x:8080/", "is no host"),
+        ("http://[::1].example.org", "is no host"),
         ("http://[fe80::1%25eth0]", "is no host"),
         ("http://::1", "is not allowed"),
         ("http://mail:0", "port 0 is not allowed"),

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from celadon.ledger.limits import set_limits
+from celadon.limits import Limit
 from celeryconfig import lanes
 from tests import forked
+from tests.contract.pointed import pointed
 
 SCRIPT = """
 from celadon.app import app
@@ -72,11 +75,16 @@ main()
         ("[queues]\n", ""),  # Celery takes "none" for "all".
     ],
 )
-def test_the_delegated_lane_consumes_the_queues_of_the_registration_file_and_no_other(tmp_path, said, consumed):
-    file = tmp_path / "delegation.toml"
+def test_the_delegated_lane_consumes_the_queues_of_the_registration_file_and_no_other(
+    tmp_path, ledgers, said, consumed
+):
+    file, ledger = tmp_path / "delegation.toml", ledgers.fresh("sqlite")
     file.write_text(said)
+    with pointed(ledger_url=ledger):
+        for queue in ("x", "y", "z"):
+            set_limits("queue", queue, [Limit(concurrency=1)], actor="test")
 
-    assert worker("delegated", script=CONSUMED, DELEGATION_FILE=str(file)) == consumed
+    assert worker("delegated", script=CONSUMED, DELEGATION_FILE=str(file), LEDGER_URL=ledger) == consumed
 
 
 def test_a_grace_too_short_to_give_jobs_back_is_refused():

@@ -15,7 +15,7 @@ from celadon import JobView, cancel, find
 from celadon.ledger import apikeys
 from celadon.ledger.apikeys import Scope
 from celadon.settings import settings
-from tests.contract.given import a_job_that_is
+from tests.contract.given import a_dead_letter, a_job_that_is
 from tests.unit.web.api.given import JOB, fields, later
 from tests.unit.web.conftest import Client, Configure, wish, with_key
 from web import streams
@@ -43,6 +43,28 @@ def test_the_payload_is_told_to_those_who_ask_and_may(app: Flask, program: Clien
     refused = with_key(app, Scope.READ).get(f"/api/jobs/{done}?include=payload")
     assert (refused.status_code, refused.json["scope"]) == (403, "operate")
     assert fields(program.get(f"/api/jobs/{done}?include=all")) == ["include"]
+
+
+def test_a_dead_letter_is_found_by_its_queue_and_tells_what_was_sent_and_what_came_back(
+    app: Flask, program: Client
+) -> None:
+    letter = a_dead_letter("email")
+    a_dead_letter("analytics")
+    reader = with_key(app, Scope.READ)
+
+    (listed,) = reader.get("/api/jobs?state=dead&queue=email").json["jobs"]
+    told = reader.get(f"/api/jobs/{listed['id']}").json["delivery"]
+    in_full = program.get(f"/api/jobs/{letter}?include=payload").json["delivery"]
+
+    assert told["verdict"] == "mail: no such address"
+    assert told["answer"] == {"status": 422, "headers": {"server": "x"}, "body": '{"error": "no such address"}'}
+    assert (told["request"]["url"], told["request"]["headers"]["webhook-signature"]) == ("http://mail/jobs", "•••")
+    assert told["request"]["body"] is None  # It holds the payload.
+    assert in_full == {**told, "request": {**told["request"], "body": '{"to":"ada"}'}}
+
+
+def test_a_job_that_was_not_delivered_has_no_delivery(program: Client, done: str) -> None:
+    assert program.get(f"/api/jobs/{done}").json["delivery"] is None
 
 
 def test_waiting_for_a_finished_job_takes_no_time(program: Client, done: str) -> None:

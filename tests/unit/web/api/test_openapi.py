@@ -17,7 +17,7 @@ from celadon import list_jobs, schedules
 from celadon.ledger import apikeys
 from celadon.ledger.apikeys import Scope
 from celadon.states import State
-from tests.contract.given import a_job_that_is
+from tests.contract.given import a_dead_letter, a_job_that_is
 from tests.contract.jobs import anything
 from tests.contract.pointed import pointed
 from tests.ledgers import Ledgers
@@ -58,6 +58,7 @@ class World:
         self.key, _ = apikeys.create("schemathesis", [*Scope])
         for state in State:
             a_job_that_is(state)
+        a_dead_letter()
         self.finished = [job.id for job in list_jobs(states=["succeeded", "dead", "cancelled"]).jobs]
         self.jobs = [job.id for job in list_jobs().jobs]
         self.order = app.test_client().post("/api/orders", json=wish()).get_json()["id"]
