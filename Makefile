@@ -4,9 +4,11 @@ PYTHON ?=
 PY := .venv/bin/python
 CODE := $(wildcard celeryconfig.py flowerconfig.py celadon celadon_feature services tasks web deploy docs examples benchmarks tests)
 # Tests of parts keep to databases and servers of their own, so two processes share them. Tests of whole deployments
-# watch the clock and run one after the other; they wait a lot, which leaves the types' check its time beside them.
+# watch the clock and run one after the other. They wait a lot: of what they leave, the check of types and the tests of
+# pages, which have patience, make use beside them, and say at the end what they found.
 PARTS := $(wildcard tests/unit tests/contract tests/chart)
-WHOLES := $(wildcard tests/live tests/browser tests/guarantees tests/fence)
+WHOLES := $(wildcard tests/live tests/guarantees tests/fence)
+PAGES := $(wildcard tests/browser)
 SEED ?= 1
 RUNS ?= 10
 IMAGE ?= celadon:local
@@ -38,11 +40,14 @@ test: .venv/.ready-test ## all that CI runs: servers, check, and every test
 	@.ci/servers
 	@.ci/helm
 	@$(MAKE) --no-print-directory style
-	@trap 'exit 130' INT; failed=0; said=$$(mktemp); \
+	@trap 'exit 130' INT; failed=0; said=$$(mktemp -d); \
 	$(PY) -m pytest --numprocesses 2 --dist loadscope $(PARTS) || failed=1; \
-	nice -n 19 $(PY) -m mypy $(CODE) >$$said 2>&1 & types=$$!; \
+	nice $(PY) -m mypy $(CODE) >$$said/types 2>&1 & types=$$!; \
+	nice $(PY) -m pytest $(PAGES) >$$said/pages 2>&1 & pages=$$!; \
+	trap 'kill $$types $$pages; exit 130' INT; \
 	$(PY) -m pytest $(WHOLES) || failed=1; \
-	wait $$types || failed=1; cat $$said; rm $$said; \
+	wait $$types || failed=1; wait $$pages || failed=1; \
+	cat $$said/pages $$said/types; rm -r $$said; \
 	exit $$failed
 
 check: lint ## the quick part of test: lint, types, import table, docs

@@ -39,7 +39,12 @@ def fleet(deployment: Delegating) -> Iterator[Delegating]:
     yield deployment
     deployment.feature.otherwise["POST"] = succeed()
     deployment.register(["email"])
-    eventually("the fleet is as it was", lambda: deployment.consumed() == {"email", "callbacks"})
+
+    def as_it_was() -> bool:
+        told = deployment.ask("/internal/status")[1].get("registration", {})
+        return told.get("queues") == 1 and deployment.consumed() == {"email", "callbacks"}
+
+    eventually("the fleet is as it was", as_it_was)
 
 
 def test_a_job_is_delivered_and_its_result_is_kept(fleet: Delegating) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import redis
 
 from deploy.stack import ROOT
 from deploy.supervision import free_ports, listening
+from tests import forked
 from tests.eventually import eventually
 from tests.servers.process import spawn
 
@@ -40,8 +42,8 @@ class Up:
 
     def again(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A second one in the same folder, on the same ports."""
-        command = [*self.command, *words]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        command = [word for word in (*self.command, *words) if word != "-u"]
+        return forked.run(command, env=os.environ, cwd=ROOT, timeout=30)
 
 
 @pytest.fixture(scope="module")
