@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
+import time
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from celadon.errors import CeladonError
 from celadon.ledger import forks
 from celadon.settings import settings
+
+BUSY_S = 10.0  # How long SQLite waits for somebody else's lock.
+# Its own waiting is to sleep, for up to 100 ms at a time, and then to find that another was quicker. So of a process
+# one writer at a time waits for the lock, and looks every few milliseconds.
+LOOK_MS = 3
+_writers = threading.Lock()
 
 
 def make_engine(url: str) -> Engine:
@@ -35,7 +44,7 @@ def make_engine(url: str) -> Engine:
             raise CeladonError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed (RETURNING)")
         if parsed.database in (None, "", ":memory:"):
             raise CeladonError(f"LEDGER_URL={url} is not durable and not shared; name a file: sqlite:///celadon.db")
-        made = create_engine(parsed, **options, pool_timeout=30, connect_args={"timeout": 10})
+        made = create_engine(parsed, **options, pool_timeout=30, connect_args={"timeout": BUSY_S})
         event.listen(made, "connect", _sqlite_connect)
         event.listen(made, "begin", _sqlite_begin)
         forks.guard(made)
@@ -82,7 +91,7 @@ def _sqlite_connect(dbapi_connection: Any, record: Any) -> None:
     dbapi_connection.isolation_level = None
     cursor = dbapi_connection.cursor()
     try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_S * 1000:.0f}", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
     except BaseException:
         forks.let_go(record)
@@ -92,5 +101,30 @@ def _sqlite_connect(dbapi_connection: Any, record: Any) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     # A transaction that reads first and writes later would fail instead of waiting, so writers lock at once.
-    kind = "" if connection.get_execution_options().get("read_only") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {kind}")
+    if connection.get_execution_options().get("read_only"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    until = time.monotonic() + BUSY_S
+    locked = not _writers.acquire(timeout=BUSY_S)
+    try:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute(f"PRAGMA busy_timeout={LOOK_MS}")
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as error:
+                if time.monotonic() > until:
+                    raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+        driver.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:.0f}")
+    finally:
+        if not locked:
+            _writers.release()
+
+
+def _after_fork() -> None:
+    global _writers
+    _writers = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -42,12 +42,14 @@ def lines_of(connection: Connection, gates: Collection[tuple[str, str]] | None) 
     tenants = _tenants(connection, gates)
     lines = []
     for gate, pairs in served.items():
+        gates_of = {one for queue, name in pairs for one in (("queue", queue), ("job", name))}
+        passed = [before[one] for one in sorted(gates_of & before.keys())]
         if gate is None:
             some = random.sample(tenants, min(len(tenants), TENANTS))
             if waiting.of_tenants(connection, pairs, some):
-                lines.append(Line(gate=None, pairs=tuple(pairs), before=list(before.values()), tenants=some))
+                lines.append(Line(gate=None, pairs=tuple(pairs), before=passed, tenants=some))
         elif _concerns(connection, pairs, before, gates, tenants):
-            lines.append(Line(gate=gate, pairs=tuple(pairs), before=list(before.values())))
+            lines.append(Line(gate=gate, pairs=tuple(pairs), before=passed))
     return lines
 
 

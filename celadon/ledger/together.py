@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 MOST = 100  # Calls that are written together: some ten milliseconds of SQLite's only write lock.
-PATIENCE_S = 0.25  # Who is kept from its turn for so long goes by itself: one call that hangs holds up no other.
+PATIENCE_S = 0.5  # Whoever is at it for longer is not waited for: one call that hangs holds up no other.
 
 
 class Alone(Exception):
@@ -33,12 +34,12 @@ class Alone(Exception):
 
 
 class _Call(Generic[A, R]):
-    __slots__ = ("asked", "leads", "result", "settled")
+    __slots__ = ("asked", "result", "settled", "turn")
 
     def __init__(self, asked: A) -> None:
         self.asked = asked
         self.settled = threading.Event()
-        self.leads = False
+        self.turn: int | None = None  # None: somebody else writes it, or will.
         self.result: R | Alone = Alone()
 
 
@@ -52,7 +53,8 @@ class Together(Generic[A, R]):
 
     _lock: threading.Lock
     _waiting: deque[_Call[A, R]]  # In the order of their coming.
-    _led: bool  # Somebody is at it.
+    _turn: int  # Of who is at it now.
+    _since: float | None  # When that began; None: nobody is.
 
     def __init__(self, one: Callable[[A], R], many: Callable[[Sequence[A]], Sequence[R | Alone]]) -> None:
         self._one, self._many = one, many
@@ -62,27 +64,22 @@ class Together(Generic[A, R]):
     def __call__(self, asked: A) -> R:
         call: _Call[A, R] = _Call(asked)
         with self._lock:
-            if self._led:
-                self._waiting.append(call)
+            if self._since is None:
+                self._begin(call)
             else:
-                self._led = call.leads = True
-        if not call.leads:
-            self._wait(call)
-        if call.leads:
-            return self._lead(call)
-        return self._result(call)
+                self._waiting.append(call)
+        while call.turn is None and not call.settled.wait(PATIENCE_S):
+            with self._lock:
+                if call in self._waiting and self._since is not None and time.monotonic() - self._since > PATIENCE_S:
+                    self._waiting.remove(call)
+                    self._begin(call)
+        return self._result(call) if call.turn is None else self._lead(call, call.turn)
 
-    def _wait(self, call: _Call[A, R]) -> None:
-        """Until it is done, or leads, or goes by itself."""
-        if call.settled.wait(PATIENCE_S):
-            return
-        with self._lock:
-            if call in self._waiting:
-                self._waiting.remove(call)
-                return
-        call.settled.wait()
+    def _begin(self, call: _Call[A, R]) -> None:
+        self._turn, self._since = self._turn + 1, time.monotonic()
+        call.turn = self._turn
 
-    def _lead(self, first: _Call[A, R]) -> R:
+    def _lead(self, first: _Call[A, R], turn: int) -> R:
         with self._lock:
             company = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST - 1))]
         try:
@@ -92,7 +89,7 @@ class Together(Generic[A, R]):
         finally:
             for call in company:
                 call.settled.set()
-            self._hand_on()
+            self._hand_on(turn)
         return self._result(first)
 
     def _write(self, group: Sequence[_Call[A, R]]) -> None:
@@ -107,19 +104,22 @@ class Together(Generic[A, R]):
         for call, result in zip(group, results, strict=True):
             call.result = result
 
-    def _hand_on(self) -> None:
+    def _hand_on(self, turn: int) -> None:
         with self._lock:
-            following = self._waiting.popleft() if self._waiting else None
-            self._led = following is not None
+            if turn != self._turn:
+                return  # Somebody did not wait for it.
+            following, self._since = self._waiting.popleft() if self._waiting else None, None
+            if following is not None:
+                self._begin(following)
         if following is not None:
-            following.leads = True
             following.settled.set()
 
     def _result(self, call: _Call[A, R]) -> R:
         return self._one(call.asked) if isinstance(call.result, Alone) else call.result
 
     def _forget(self) -> None:
-        self._lock, self._waiting, self._led = threading.Lock(), deque(), False
+        self._lock, self._waiting = threading.Lock(), deque()
+        self._turn, self._since = 0, None
 
 
 _all: weakref.WeakSet[Together[Any, Any]] = weakref.WeakSet()

@@ -118,23 +118,19 @@ class _Waiting:
     def __init__(
         self, connection: Connection, group: Group, first: Sequence[tuple[int, str]], few: int, rested: bool
     ) -> None:
-        self._connection, self.group, self._few, self._rested = connection, group, few, rested
-        self._read = deque(first)
-        self._behind = len(first)
-        self._more = len(first) == few
+        self._connection, self.group, self._rested = connection, group, rested
+        self._read, self._asked, self._taken = deque(first), few, 0
 
     def head(self) -> tuple[int, str] | None:
         """(-priority, id) of the next; None: there is none."""
-        if not self._read and self._more:
-            asked = {self.group: self._few}
-            self._read.extend(
-                waiting.first(self._connection, asked, behind=self._behind, rested=self._rested)[self.group]
-            )
-            self._behind += len(self._read)
-            self._more = len(self._read) == self._few
+        if not self._read and self._taken == self._asked:
+            self._asked *= 2
+            found = waiting.first(self._connection, {self.group: self._asked}, rested=self._rested)[self.group]
+            self._read.extend(found[self._taken :])
         return self._read[0] if self._read else None
 
     def pop(self) -> str:
+        self._taken += 1
         return self._read.popleft()[1]
 
 

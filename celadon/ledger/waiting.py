@@ -1,10 +1,12 @@
 """Who waits: groups of waiting jobs and the next of each, found by jumping from one to the next in `jobs_waiting`.
 
 A hundred thousand jobs that wait cost a look no more than a handful: it reads an entry for each group, not each job.
+What a look asks for goes in as one parameter, so that each statement is built once, however much is asked.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -13,23 +15,23 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     CTE,
     ColumnElement,
-    CompoundSelect,
     Connection,
     Integer,
     Select,
     String,
     and_,
     bindparam,
+    cast,
     column,
     exists,
+    func,
     literal_column,
     or_,
     select,
     text,
     true,
-    union_all,
-    values,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from celadon.ledger.db import at
 from celadon.ledger.gates import Group
@@ -37,8 +39,6 @@ from celadon.ledger.tables import TENANT, in_state, jobs
 from celadon.states import State
 
 PAIRS = 100  # (queue, name) that are looked at in one line.
-AT_ONCE = 64  # Groups whose jobs are read in one statement.
-SHAPES = 256  # Statements that are kept, each with its number of parameters: building one costs more than running it.
 
 _PAIRS = text("""
     WITH RECURSIVE
@@ -81,27 +81,22 @@ def groups(connection: Connection, looks: Sequence[Look]) -> list[list[Group]]:
     Of a line of more than PAIRS (queue, name) some are looked at; the others are at another time.
     """
     found: list[list[Group]] = [[] for _ in looks]
-    asked: list[_Asked] = []
+    asked: list[_Scan] = []
     for line, (of, after, most) in enumerate(looks):
         for queue, name in random.sample(of, PAIRS) if len(of) > PAIRS else of:
-            asked.append(_Asked(line, queue, name, 0, after, None, most + 1))
-            asked.append(_Asked(line, queue, name, 1, "", after, most))
+            asked.append(_Scan(len(asked), line, queue, name, 0, after, None, most + 1))
+            asked.append(_Scan(len(asked), line, queue, name, 1, "", after, most))
     if not asked:
         return found
-    rows = _padded(len(asked))
-    bound = {
-        f"b_{name}_{place}": value
-        for place, one in enumerate(asked + [_NOTHING] * (rows - len(asked)))
-        for name, value in one._asdict().items()
-    }
-    for row in connection.execute(_scan(rows), bound):
-        of_line = found[asked[row.place].line]
-        if len(of_line) < looks[asked[row.place].line].most:
-            of_line.append(Group(asked[row.place].queue, asked[row.place].name, row.tenant))
+    for row in connection.execute(_scan(connection.dialect.name), _rows(asked)):
+        scan = asked[row.place]
+        if len(found[scan.line]) < looks[scan.line].most:
+            found[scan.line].append(Group(scan.queue, scan.name, row.tenant))
     return found
 
 
-class _Asked(NamedTuple):
+class _Scan(NamedTuple):
+    place: int
     line: int
     queue: str
     name: str
@@ -111,34 +106,22 @@ class _Asked(NamedTuple):
     most: int
 
 
-_NOTHING = _Asked(-1, "", "", 0, "", "", 0)
-_INTEGERS = ("line", "part", "most")
-_TYPES: dict[str, Any] = {name: Integer if name in _INTEGERS else String for name in _Asked._fields}
-
-
-@lru_cache(maxsize=SHAPES)
-def _scan(rows: int) -> Select[Any]:
+@lru_cache
+def _scan(dialect: str) -> Select[Any]:
     """SQL: of each row asked, one tenant after the other, each found by an entry of the index."""
-    data = [
-        (place, *(bindparam(f"b_{name}_{place}", type_=of) for name, of in _TYPES.items())) for place in range(rows)
-    ]
-    columns = [column("place", Integer), *(column(name, of) for name, of in _TYPES.items())]
-    asked = values(*columns, name="asked").data(data).cte("asked")
+    asked = _asked(dialect, *_Scan._fields)
 
     def following(bound: ColumnElement[bool], *of: Any) -> Any:
         here = (in_state(State.WAITING), jobs.c.queue == asked.c.queue, jobs.c.name == asked.c.name, bound)
         return select(TENANT).where(*here).order_by(TENANT).limit(1).correlate(asked, *of).scalar_subquery()
 
-    first = select(
-        asked.c.place, following(asked.c.low <= TENANT).label("tenant"), literal_column("1", Integer).label("number")
-    )
-    scan = first.cte("scan", recursive=True)
-
     def within(scan: Any) -> ColumnElement[bool]:
         return and_(scan.c.tenant.is_not(None), or_(asked.c.high.is_(None), scan.c.tenant <= asked.c.high))
 
+    first = select(asked.c.place, following(asked.c.low <= TENANT).label("tenant"), _ONE.label("number"))
+    scan = first.cte("scan", recursive=True)
     scan = scan.union_all(
-        select(scan.c.place, following(scan.c.tenant < TENANT, scan), scan.c.number + 1)
+        select(scan.c.place, following(scan.c.tenant < TENANT, scan), scan.c.number + _ONE)
         .join_from(scan, asked, asked.c.place == scan.c.place)
         .where(within(scan), scan.c.number < asked.c.most)
     )
@@ -150,42 +133,25 @@ def _scan(rows: int) -> Select[Any]:
     )
 
 
-def _padded(many: int) -> int:
-    """So many or more: of the statements with so many parameters there are to be few, so that they are known."""
-    return 1 << (many - 1).bit_length()
-
-
 def of_tenants(connection: Connection, of: Sequence[tuple[str, str]], tenants: Sequence[str]) -> list[Group]:
     """The groups of these (queue, name) and of these tenants, a tenant after the other."""
     if not of or not tenants:
         return []
-    bound = {**_bound("pair", of), **_bound("of", [(tenant,) for tenant in tenants])}
-    found = connection.execute(_of_tenants(len(of), len(tenants)), bound)
+    bound = {
+        "b_asked": json.dumps([{"queue": queue, "name": name} for queue, name in of]),
+        "b_wanted": json.dumps([{"place": place, "tenant": tenant} for place, tenant in enumerate(tenants)]),
+    }
+    found = connection.execute(_of_tenants(connection.dialect.name), bound)
     return [Group(row.queue, row.name, row.tenant) for row in found]
 
 
-@lru_cache(maxsize=SHAPES)
-def _of_tenants(pairs: int, tenants: int) -> Select[Any]:
-    asked = _table("asked", "pair", pairs, "queue", "name")
-    wanted = _table("wanted", "of", tenants, "tenant")
+@lru_cache
+def _of_tenants(dialect: str) -> Select[Any]:
+    asked, wanted = _asked(dialect, "queue", "name"), _asked(dialect, "place", "tenant", title="wanted")
     one = exists().where(
         in_state(State.WAITING), jobs.c.queue == asked.c.queue, jobs.c.name == asked.c.name, wanted.c.tenant == TENANT
     )
     return select(asked.c.queue, asked.c.name, wanted.c.tenant).join_from(wanted, asked, one).order_by(wanted.c.place)
-
-
-def _table(title: str, prefix: str, rows: int, *columns: str) -> CTE:
-    """SQL: so many rows of parameters (`_bound`), beside the place of each."""
-    data = [
-        (place, *(bindparam(f"{prefix}_{place}_{number}", type_=String) for number in range(len(columns))))
-        for place in range(rows)
-    ]
-    return values(column("place", Integer), *(column(one, String) for one in columns), name=title).data(data).cte(title)
-
-
-def _bound(prefix: str, rows: Sequence[tuple[str, ...]]) -> dict[str, str]:
-    """The parameters of a `_table`."""
-    return {f"{prefix}_{place}_{number}": one for place, row in enumerate(rows) for number, one in enumerate(row)}
 
 
 REST_S = 1.0  # A job that a full worker has sent back waits so long: else it would go to and fro all the time.
@@ -193,53 +159,82 @@ REST_S = 1.0  # A job that a full worker has sent back waits so long: else it wo
 
 def _rested() -> ColumnElement[bool]:
     """SQL: the job was not let go and sent just now, and then refused by who got it: that has no `send_due`."""
-    return or_(
-        jobs.c.send_due.is_not(None), jobs.c.sends == 0, jobs.c.queued_at.is_(None), jobs.c.queued_at <= at(-REST_S)
-    )
-
-
-def _next(row: str, rested: bool) -> Select[Any]:
-    """SQL: the next jobs of a group, of the parameters of that row."""
-    return (
-        select(jobs.c.id, jobs.c.priority)
-        .where(
-            in_state(State.WAITING),
-            jobs.c.queue == bindparam(f"b_queue_{row}"),
-            jobs.c.name == bindparam(f"b_name_{row}"),
-            bindparam(f"b_tenant_{row}") == TENANT,
-            _rested() if rested else true(),
-        )
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
-        .limit(bindparam(f"b_many_{row}"))
-        .offset(bindparam(f"b_behind_{row}"))
-    )
-
-
-@lru_cache(maxsize=SHAPES)
-def _firsts(rows: int, rested: bool) -> CompoundSelect[Any]:
-    each = [_next(str(place), rested).subquery() for place in range(rows)]
-    return union_all(
-        *(select(literal_column(str(place), Integer).label("place"), one) for place, one in enumerate(each))
-    )
+    long_ago = jobs.c.queued_at <= at(-REST_S)
+    return or_(jobs.c.send_due.is_not(None), jobs.c.sends == 0, jobs.c.queued_at.is_(None), long_ago)
 
 
 def first(
-    connection: Connection, asked: Mapping[Group, int], *, behind: int = 0, rested: bool = False
+    connection: Connection, asked: Mapping[Group, int], *, rested: bool = False
 ) -> dict[Group, list[tuple[int, str]]]:
-    """The first so many jobs of each group, as (-priority, id) in their order, those behind the first `behind`.
+    """The first so many jobs of each group, as (-priority, id) in their order; in one statement.
 
     rested: without those that a full worker has just sent back.
     """
     found: dict[Group, list[tuple[int, str]]] = {group: [] for group in asked}
-    wanted = list(asked.items())
-    for begin in range(0, len(wanted), AT_ONCE):
-        some = wanted[begin : begin + AT_ONCE]
-        rows = _padded(len(some))
-        bound: dict[str, Any] = {}
-        for place in range(rows):
-            group, many = some[place] if place < len(some) else (Group("", "", ""), 0)
-            facts = {**group._asdict(), "many": many, "behind": behind}
-            bound |= {f"b_{name}_{place}": value for name, value in facts.items()}
-        for row in connection.execute(_firsts(rows, rested), bound):
-            found[some[row.place][0]].append((-row.priority, row.id))
+    if not asked:
+        return found
+    rows = [_First(place, *group, many) for place, (group, many) in enumerate(asked.items())]
+    of = list(found.values())
+    for row in connection.execute(_first(connection.dialect.name, rested), _rows(rows)):
+        of[row.place].append((-row.priority, row.id))
     return found
+
+
+class _First(NamedTuple):
+    place: int
+    queue: str
+    name: str
+    tenant: str
+    most: int
+
+
+@lru_cache
+def _first(dialect: str, rested: bool) -> Select[Any]:
+    """SQL: of each group asked, one job after the other: the next of its priority, else the first of a lower one."""
+    asked, last = _asked(dialect, *_First._fields), jobs.alias("last_jobs")
+    here = (
+        in_state(State.WAITING),
+        jobs.c.queue == asked.c.queue,
+        jobs.c.name == asked.c.name,
+        asked.c.tenant == TENANT,
+        _rested() if rested else true(),
+    )
+    in_order = select(jobs.c.id).where(*here).order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)
+    beside = select(jobs.c.id).where(*here, jobs.c.priority == last.c.priority, jobs.c.id > last.c.id)
+    following = func.coalesce(
+        beside.order_by(jobs.c.id).limit(1).correlate(asked, last).scalar_subquery(),
+        in_order.where(jobs.c.priority < last.c.priority).correlate(asked, last).scalar_subquery(),
+    )
+    scan = select(asked.c.place, in_order.correlate(asked).scalar_subquery().label("id"), _ONE.label("number")).cte(
+        "scan", recursive=True
+    )
+    scan = scan.union_all(
+        select(scan.c.place, following, scan.c.number + _ONE)
+        .join_from(scan, asked, asked.c.place == scan.c.place)
+        .join(last, last.c.id == scan.c.id)
+        .where(scan.c.number < asked.c.most)
+    )
+    found = select(scan.c.place, jobs.c.id, jobs.c.priority).join_from(scan, jobs, jobs.c.id == scan.c.id)
+    return found.order_by(scan.c.place, scan.c.number)
+
+
+_ONE: ColumnElement[int] = literal_column("1", Integer)
+_INTEGERS = ("place", "line", "part", "most")
+
+
+def _rows(rows: Sequence[Any]) -> dict[str, str]:
+    """The parameter of `_asked`."""
+    return {"b_asked": json.dumps([row._asdict() for row in rows])}
+
+
+def _asked(dialect: str, *names: str, title: str = "asked") -> CTE:
+    """SQL: the rows of a parameter in JSON, `b_asked` if it is not titled otherwise."""
+    types: dict[str, Any] = {name: Integer if name in _INTEGERS else String for name in names}
+    told = bindparam(f"b_{title}", type_=String)
+    if dialect == "postgresql":
+        columns = [column(name, of) for name, of in types.items()]
+        each = func.jsonb_to_recordset(cast(told, JSONB)).table_valued(*columns).render_derived(with_types=True)
+        return select(*each.c).cte(title)
+    each = func.json_each(told).table_valued("value")
+    fields = [func.json_extract(each.c.value, f"$.{name}", type_=of).label(name) for name, of in types.items()]
+    return select(*fields).cte(title)

@@ -63,7 +63,7 @@ def at_once(of: Together[Any, Any], calls: Sequence[Callable[[], T]]) -> list[T 
         one = of._one
         patched.setattr(of, "_one", busy)
         pool.submit(of, None)
-        eventually("it is under way", lambda: of._led)
+        eventually("it is under way", lambda: of._since is not None)
         patched.setattr("celadon.ledger.together.PATIENCE_S", 10.0)
         made = [pool.submit(told, call) for call in calls]
         eventually("all wait", lambda: len(of._waiting) == len(calls))
