@@ -54,7 +54,7 @@ def enter(connection: Connection, stored: Sequence[NewJob]) -> set[str]:
 
     It keeps other releases away until the transaction ends, so that has to be soon. Returns who went in, by their ids.
     """
-    if not stored or not releasing.free(connection):
+    if not stored or releasing.lock_if_free(connection) is None:
         return set()
     return {new.id for new in stored if _enter(connection, new, [one.id for one in stored])}
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Float, Integer, bindparam, func, select, update
+from sqlalchemy import Connection, Float, Integer, String, bindparam, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from celadon.ledger import idle_places, waiting
@@ -64,7 +64,7 @@ def release(
             return []
     released: list[ToSend] = []
     with begin() as connection:
-        now = _begin(connection, patient=gates is not None)
+        now = lock_if_free(connection) if gates is None else _lock_soon(connection)
         if now is None:
             return []
         lines = lines_of(connection, gates)
@@ -81,47 +81,51 @@ def release(
     return released
 
 
-def lock(connection: Connection) -> None:
-    """Keep every release away until the transaction ends; waits for the one that is at it."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(_TAKE)
-
-
-def free(connection: Connection) -> bool:
-    """`lock`, unless a release is at it."""
-    return connection.dialect.name != "postgresql" or bool(connection.execute(_TRY).scalar_one())
-
-
-_TAKE, _TRY = select(func.pg_advisory_xact_lock(_LOCK)), select(func.pg_try_advisory_xact_lock(_LOCK))
-_BE_PATIENT = select(func.set_config("lock_timeout", f"{PATIENCE_S * 1000:.0f}", True))
-# A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it. And a process
-# that stands still in here loses the lock, with its connection: nobody else could release meanwhile.
-_SETTLE = select(
-    at(),
-    func.set_config("enable_seqscan", "off", True),
-    func.set_config("idle_in_transaction_session_timeout", f"{STANDS_STILL_S * 1000:.0f}", True),
-    func.set_config("lock_timeout", "0", True),
-)
-
-
-def _begin(connection: Connection, patient: bool) -> datetime | None:
-    """The database's time, once the lock is taken. None: somebody else has it."""
+def lock(connection: Connection) -> datetime:
+    """Keep every release away until the transaction ends; waits for the one that is at it. The database's time then."""
     if connection.dialect.name != "postgresql":
         return clock(connection)  # SQLite: the transaction has the only write lock since it began.
-    if not patient:
-        if not free(connection):
-            return None
-    else:
-        connection.execute(_BE_PATIENT)
-        try:
-            connection.execute(_TAKE)
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-                raise
-            connection.rollback()
-            return None
-    now: datetime = connection.execute(_SETTLE).one()[0]
+    now: datetime = connection.execute(_TAKE, _standing_still()).one()[1]
     return now
+
+
+def lock_if_free(connection: Connection) -> datetime | None:
+    """`lock`, unless a release is at it: None."""
+    if connection.dialect.name != "postgresql":
+        return clock(connection)
+    taken, now, *_ = connection.execute(_TRY, _standing_still()).one()
+    return now if taken else None
+
+
+def _lock_soon(connection: Connection) -> datetime | None:
+    """`lock`, unless a release is at it for longer than a moment: None."""
+    if connection.dialect.name != "postgresql":
+        return clock(connection)
+    connection.execute(_BE_PATIENT)
+    try:
+        return lock(connection)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        connection.rollback()
+        return None
+
+
+# A large share of the table would seem cheaper to read in order, which it is not for the jobs beside it. And a process
+# that stands still in here loses the lock, with its connection: nobody else could release meanwhile.
+_SETTLED = (
+    at(),
+    func.set_config("enable_seqscan", "off", True),
+    func.set_config("idle_in_transaction_session_timeout", bindparam("b_still_ms", type_=String), True),
+    func.set_config("lock_timeout", "0", True),
+)
+_TAKE = select(func.pg_advisory_xact_lock(_LOCK), *_SETTLED)
+_TRY = select(func.pg_try_advisory_xact_lock(_LOCK), *_SETTLED)
+_BE_PATIENT = select(func.set_config("lock_timeout", f"{PATIENCE_S * 1000:.0f}", True))
+
+
+def _standing_still() -> dict[str, str]:
+    return {"b_still_ms": f"{STANDS_STILL_S * 1000:.0f}"}
 
 
 def somebody_waits() -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from celadon import JobView, Steps, find, submit
 from celadon.errors import CeladonError, InvalidOption, InvalidPayload
@@ -91,7 +92,8 @@ def nested(levels: int) -> list[object]:
 
 @pytest.mark.parametrize("levels", [DEEPEST + 1, 5_000])
 def test_a_result_that_is_nested_deeper_than_readers_can_follow_is_a_failure_for_good(levels):
-    view = ended(lambda _: {"a": nested(levels - 1)})
+    with capture_logs():  # Who shows the local variables of a traceback would be at it for minutes.
+        view = ended(lambda _: {"a": nested(levels - 1)})
 
     assert (view.state, view.error and view.error["kind"]) == (State.DEAD, "Permanent")
 

@@ -42,6 +42,7 @@ ROUTES = [
     ("GET", "/api/pauses", Scope.READ),
     ("PUT", "/api/pauses/{kind}/{name}", Scope.OPERATE),
     ("DELETE", "/api/pauses/{kind}/{name}", Scope.OPERATE),
+    ("POST", "/api/queues/{name}/jobs", Scope.PRODUCE),
 ]
 OPEN = [
     ("GET", "/api/products"),
@@ -56,6 +57,7 @@ IN_PATHS = {
     "<uuid:order_id>": OPEN[2][1].rpartition("/")[2],
     "<kind:kind>": "{kind}",
     "<named:name>": "{name}",
+    "<named:queue>": "{name}",
     "<schedule:name>": "{name}",
 }
 
