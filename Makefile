@@ -3,12 +3,11 @@ SHELL := /bin/bash
 PYTHON ?=
 PY := .venv/bin/python
 CODE := $(wildcard celeryconfig.py flowerconfig.py celadon celadon_feature services tasks web deploy docs examples benchmarks tests)
-# Tests of parts keep to databases and servers of their own, so two processes share them. Tests of whole deployments
-# watch the clock and run one after the other. They wait a lot: of what they leave, the check of types and the tests of
-# pages, which have patience, make use beside them, and say at the end what they found.
+# Tests of parts keep to databases and servers of their own, and those of whole deployments wait a lot: two processes
+# share either. Proofs of the guarantees watch the clock, and run one after the other.
 PARTS := $(wildcard tests/unit tests/contract tests/chart)
-WHOLES := $(wildcard tests/live tests/guarantees tests/fence)
-PAGES := $(wildcard tests/browser)
+WHOLES := $(wildcard tests/live tests/browser)
+PROOFS := $(wildcard tests/guarantees tests/fence)
 SEED ?= 1
 RUNS ?= 10
 IMAGE ?= celadon:local
@@ -40,14 +39,13 @@ test: .venv/.ready-test ## all that CI runs: servers, check, and every test
 	@.ci/servers
 	@.ci/helm
 	@$(MAKE) --no-print-directory style
-	@trap 'exit 130' INT; failed=0; said=$$(mktemp -d); \
+	@types=$$(mktemp); nice $(PY) -m mypy $(CODE) >$$types 2>&1 & checked=$$!; \
+	trap 'kill $$checked; exit 130' INT; failed=0; \
 	$(PY) -m pytest --numprocesses 2 --dist loadscope $(PARTS) || failed=1; \
-	nice $(PY) -m mypy $(CODE) >$$said/types 2>&1 & types=$$!; \
-	nice $(PY) -m pytest $(PAGES) >$$said/pages 2>&1 & pages=$$!; \
-	trap 'kill $$types $$pages; exit 130' INT; \
-	$(PY) -m pytest $(WHOLES) || failed=1; \
-	wait $$types || failed=1; wait $$pages || failed=1; \
-	cat $$said/pages $$said/types; rm -r $$said; \
+	wait $$checked || failed=1; cat $$types; rm $$types; \
+	trap 'exit 130' INT; \
+	$(PY) -m pytest --numprocesses 2 --dist loadfile $(WHOLES) || failed=1; \
+	$(PY) -m pytest $(PROOFS) || failed=1; \
 	exit $$failed
 
 check: lint ## the quick part of test: lint, types, import table, docs

@@ -39,9 +39,9 @@ HUNG = "queue-38"
 AT_ONCE = 5  # Of each queue.
 TIMEOUT_MS = 1_500
 WITHIN = 1.2
-# Of some dozens of jobs the 95th hundredth is the bad luck of one, on a busy machine. Whoever had to wait for the one
-# that hangs would wait for its time-out, and that is tens of times as long.
-SHORT_WITHIN = 3.0
+# Of some dozens of jobs the 95th hundredth is the bad luck of one, on a busy machine, so the short form compares none.
+# Whoever had to wait for the one that hangs would wait for its time-out, and that is tens of times as long.
+SHORT_MS = TIMEOUT_MS / 2
 PACE_S = 0.05  # Between two jobs, on average: the machine of the proof is not to be its own bottleneck.
 
 
@@ -49,12 +49,13 @@ PACE_S = 0.05  # Between two jobs, on average: the machine of the proof is not t
 class Form:
     pairs: int
     seconds: float  # That each time of a pair takes.
-    within: float
+    within: float | None  # The bar of the ratio.
+    within_ms: float | None = None  # The bar of the 95th hundredth itself.
     floods: bool  # The queue that hangs has more jobs than the lane has slots.
 
 
 LONG = Form(pairs=5, seconds=30.0, within=WITHIN, floods=True)
-SHORT = Form(pairs=2, seconds=1.5, within=SHORT_WITHIN, floods=False)
+SHORT = Form(pairs=2, seconds=1.5, within=None, within_ms=SHORT_MS, floods=False)
 
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
@@ -106,7 +107,7 @@ def _measure(figures: Figures, here: Deployment, hung: FeatureServer, form: Form
     figures.add("jobs", many)
     figures.add("pairs", len(ratios))
     figures.add("p95_ms_all_well", statistics.median(well) * 1000)
-    figures.add("p95_ms_one_hangs", statistics.median(hanging) * 1000)
+    figures.add("p95_ms_one_hangs", statistics.median(hanging) * 1000, at_most=form.within_ms)
     figures.add("p95_ratio_median", statistics.median(ratios), at_most=form.within)
     figures.add("hanging_at_once", _at_once(here), at_most=AT_ONCE)
 
