@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Float, Integer, String, bindparam, func, select, update
 from sqlalchemy.exc import DBAPIError
 
-from celadon.ledger import idle_places, waiting
+from celadon.ledger import idle_places
 from celadon.ledger.db import at, begin, clock, reading
 from celadon.ledger.lines import Line, lines_of
 from celadon.ledger.room import Rooms
@@ -55,11 +55,10 @@ def release(
     # Most looks end here. They take no lock: on SQLite whoever counts under it keeps all writers waiting, and on
     # PostgreSQL who only looks would be in the way of who can let some go.
     with reading() as connection:
-        if made_room and connection.dialect.name == "postgresql":
-            if not waiting.pairs(connection):
-                return []
-        elif not (lines := lines_of(connection, gates)) or not (
-            _some_may_go(connection, lines) or (gates is None and idle_places.stuck(connection, lines))
+        lines = lines_of(connection, gates)
+        sure = made_room and connection.dialect.name == "postgresql"
+        if not lines or not (
+            sure or _some_may_go(connection, lines) or (gates is None and idle_places.stuck(connection, lines))
         ):
             return []
     released: list[ToSend] = []

@@ -37,11 +37,10 @@ CONFIG = "celeryconfig"
 HEALTHY = [f"queue-{number:02}" for number in range(1, 38)]
 HUNG = "queue-38"
 AT_ONCE = 5  # Of each queue.
-TIMEOUT_MS = 1_500
 WITHIN = 1.2
 # Of some dozens of jobs the 95th hundredth is the bad luck of one, on a busy machine, so the short form compares none.
 # Whoever had to wait for the one that hangs would wait for its time-out, and that is tens of times as long.
-SHORT_MS = TIMEOUT_MS / 2
+SHORT_TIMEOUT_MS = 1_500
 PACE_S = 0.05  # Between two jobs, on average: the machine of the proof is not to be its own bottleneck.
 
 
@@ -49,13 +48,16 @@ PACE_S = 0.05  # Between two jobs, on average: the machine of the proof is not t
 class Form:
     pairs: int
     seconds: float  # That each time of a pair takes.
+    timeout_ms: int  # Of every queue; 30,000 if an entry says nothing.
     within: float | None  # The bar of the ratio.
     within_ms: float | None = None  # The bar of the 95th hundredth itself.
     floods: bool  # The queue that hangs has more jobs than the lane has slots.
 
 
-LONG = Form(pairs=5, seconds=30.0, within=WITHIN, floods=True)
-SHORT = Form(pairs=2, seconds=1.5, within=None, within_ms=SHORT_MS, floods=False)
+LONG = Form(pairs=5, seconds=30.0, timeout_ms=10_000, within=WITHIN, floods=True)
+SHORT = Form(
+    pairs=2, seconds=1.5, timeout_ms=SHORT_TIMEOUT_MS, within=None, within_ms=SHORT_TIMEOUT_MS / 2, floods=False
+)
 
 
 def measure(figures: Figures, folder: Path, *, long: bool) -> None:
@@ -66,7 +68,7 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
         for service in services.values():
             service.start()
             stack.callback(service.stop)
-        registration.write_text(_registered(services))
+        registration.write_text(_registered(services, form.timeout_ms))
         port = str(free_port())
         stack.enter_context(overridden(delegation_file=registration, port=port, ledger_timeout_s="10"))
         file.forget()
@@ -76,10 +78,10 @@ def measure(figures: Figures, folder: Path, *, long: bool) -> None:
         _measure(figures, here, services[HUNG], form)
 
 
-def _registered(services: dict[str, FeatureServer]) -> str:
+def _registered(services: dict[str, FeatureServer], timeout_ms: int) -> str:
     lines = ["[services]", *(f'{queue} = "{service.url}"' for queue, service in services.items())]
     for queue in services:
-        lines += [f"[queues.{queue}]", f'service = "{queue}"', f"concurrency = {AT_ONCE}", f"timeout = {TIMEOUT_MS}"]
+        lines += [f"[queues.{queue}]", f'service = "{queue}"', f"concurrency = {AT_ONCE}", f"timeout = {timeout_ms}"]
         lines += ["attempts = 1", 'networks = ["loopback"]']
     return "\n".join(lines) + "\n"
 
@@ -119,7 +121,7 @@ def _one(here: Deployment, hung: FeatureServer, form: Form, *, hangs: bool) -> l
     arrivals = random.Random(38)  # The same at each time.
     if hangs:
         # As many as it can't come to an end of.
-        many = AT_ONCE * (2 + form.seconds * 1000 / TIMEOUT_MS)
+        many = AT_ONCE * (2 + form.seconds * 1000 / form.timeout_ms)
         if form.floods:
             many += lanes.declared()[lanes.DELEGATED].concurrency
         others = [delegate(HUNG, None).job_id for _ in range(int(many))]
