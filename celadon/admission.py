@@ -67,7 +67,7 @@ def _release_for_all(asked: Sequence[_Asked]) -> list[_Let]:
         for one in asked:
             one.abandoned.check()
 
-    released = limits.release(at, most=MOST + len(new), sends=True, check=check)
+    released = limits.release(at, most=min(MOST + len(new), limits.BATCH), sends=True, check=check)
     ids, mine = {job.job_id for job in released}, {job.id for job in new}
     others = [job for job in released if job.job_id not in mine]
     return [_Let(ids & {job.id for job in one.new}, () if place else others) for place, one in enumerate(asked)]

@@ -28,6 +28,9 @@ class Abandoned:
     def set(self) -> None:
         self._event.set()
 
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
     def check(self) -> None:
         if self._event.is_set():
             raise LedgerUnavailable("given up by its caller")

@@ -173,7 +173,7 @@ def _many(asked: Sequence[_Asked]) -> list[Claim | Alone | None]:
         taken = placing.take_all([row for row in rows if row.reserved_at is not None])
         claimed = {row.id: _made(row, first, taken.get(row.id), sent) for row in rows}
     # Who asks for the same job twice gets it once.
-    return [claimed.pop(one.job_id, None) or Alone() for one in asked]
+    return [(claimed.pop(one.job_id, None) if one[1:] == first[1:] else None) or Alone() for one in asked]
 
 
 _together: Together[_Asked, Claim | None] = Together(_one, _many)

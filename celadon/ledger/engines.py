@@ -105,21 +105,22 @@ def _sqlite_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         return
     until = time.monotonic() + BUSY_S
+    driver: Any = connection.connection.dbapi_connection
     locked = not _writers.acquire(timeout=BUSY_S)
     try:
-        driver: Any = connection.connection.dbapi_connection
         driver.execute(f"PRAGMA busy_timeout={LOOK_MS}")
         while True:
             try:
                 driver.execute("BEGIN IMMEDIATE")
                 break
-            except sqlite3.OperationalError as error:
-                if time.monotonic() > until:
+            except sqlite3.Error as error:
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > until:
                     raise OperationalError("BEGIN IMMEDIATE", None, error) from error
-        driver.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:.0f}")
     finally:
         if not locked:
             _writers.release()
+        driver.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:.0f}")
 
 
 def _after_fork() -> None:

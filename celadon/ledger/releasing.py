@@ -49,8 +49,8 @@ def release(
     these gates has just left, so that a look whether there is room is spared. check: called before the commit; what it
     raises undoes the release.
 
-    Nothing is released while somebody else is at it; with `gates` it waits for that, for a moment. Without `gates`,
-    places that can't be used are taken back first. Raises LedgerUnavailable.
+    Nothing is released while somebody else is at it for longer than a moment. Without `gates`, places that can't be
+    used are taken back first. Raises LedgerUnavailable.
     """
     # Most looks end here. They take no lock: on SQLite whoever counts under it keeps all writers waiting, and on
     # PostgreSQL who only looks would be in the way of who can let some go.
@@ -63,7 +63,7 @@ def release(
             return []
     released: list[ToSend] = []
     with begin() as connection:
-        now = lock_if_free(connection) if gates is None else _lock_soon(connection)
+        now = _lock_soon(connection)
         if now is None:
             return []
         lines = lines_of(connection, gates)

@@ -44,7 +44,10 @@ def _many(asked: Sequence[_Asked]) -> list[Stored | Alone]:
     with begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(_IMPATIENT)
-        return [*_stored(connection, asked)]
+        # Whoever is given up already would undo all of it.
+        wanted = [one for one in asked if not one.abandoned.is_set()]
+        stored = dict(zip(map(id, wanted), _stored(connection, wanted), strict=True))
+        return [stored.get(id(one), Alone()) for one in asked]
 
 
 def _stored(connection: Connection, asked: Sequence[_Asked]) -> list[Stored]:

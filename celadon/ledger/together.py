@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from celadon import logs
-from celadon.errors import CeladonError
+from celadon.errors import CeladonError, LedgerUnavailable
 
 log = logs.get("celadon.ledger")
 
@@ -40,7 +40,7 @@ class _Call(Generic[A, R]):
         self.asked = asked
         self.settled = threading.Event()
         self.turn: int | None = None  # None: somebody else writes it, or will.
-        self.result: R | Alone = Alone()
+        self.result: R | Alone | LedgerUnavailable = Alone()
 
 
 class Together(Generic[A, R]):
@@ -48,7 +48,7 @@ class Together(Generic[A, R]):
 
     one: does a call in a transaction of its own. many: does several in one, and gives their results in their order,
     `Alone()` for those that it leaves to `one`. What it raises has undone all of it; then each is done by `one` in the
-    thread that called, which raises there what concerns it.
+    thread that called, which raises there what concerns it. Only where the database went away, each hears just that.
     """
 
     _lock: threading.Lock
@@ -68,21 +68,35 @@ class Together(Generic[A, R]):
                 self._begin(call)
             else:
                 self._waiting.append(call)
+        try:
+            self._wait(call)
+        except BaseException:  # The thread is interrupted: nobody may wait for it.
+            with self._lock:
+                if call in self._waiting:
+                    self._waiting.remove(call)
+            if call.turn is not None:
+                self._hand_on(call.turn)
+            raise
+        return self._result(call) if call.turn is None else self._lead(call, call.turn)
+
+    def _wait(self, call: _Call[A, R]) -> None:
+        """Until it is written, or has the turn."""
         while call.turn is None and not call.settled.wait(PATIENCE_S):
             with self._lock:
                 if call in self._waiting and self._since is not None and time.monotonic() - self._since > PATIENCE_S:
                     self._waiting.remove(call)
                     self._begin(call)
-        return self._result(call) if call.turn is None else self._lead(call, call.turn)
 
     def _begin(self, call: _Call[A, R]) -> None:
         self._turn, self._since = self._turn + 1, time.monotonic()
         call.turn = self._turn
 
     def _lead(self, first: _Call[A, R], turn: int) -> R:
-        with self._lock:
-            company = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST - 1))]
+        company: list[_Call[A, R]] = []
         try:
+            with self._lock:
+                while self._waiting and len(company) < MOST - 1:
+                    company.append(self._waiting.popleft())
             if not company:
                 return self._one(first.asked)
             self._write([first, *company])
@@ -95,14 +109,18 @@ class Together(Generic[A, R]):
     def _write(self, group: Sequence[_Call[A, R]]) -> None:
         try:
             results = self._many([call.asked for call in group])
+        except LedgerUnavailable as away:
+            if away.__cause__ is not None:
+                # The database's own word: whether it has committed, nobody knows. So it may not be done again here.
+                for call in group:
+                    call.result = LedgerUnavailable(str(away))
         except (CeladonError, DBAPIError) as error:
             log.debug("ledger.not_together", calls=len(group), reason=str(error))
-            return
         except Exception:
             log.exception("ledger.not_together", calls=len(group))
-            return
-        for call, result in zip(group, results, strict=True):
-            call.result = result
+        else:
+            for call, result in zip(group, results, strict=True):
+                call.result = result
 
     def _hand_on(self, turn: int) -> None:
         with self._lock:
@@ -115,6 +133,8 @@ class Together(Generic[A, R]):
             following.settled.set()
 
     def _result(self, call: _Call[A, R]) -> R:
+        if isinstance(call.result, LedgerUnavailable):
+            raise call.result
         return self._one(call.asked) if isinstance(call.result, Alone) else call.result
 
     def _forget(self) -> None:

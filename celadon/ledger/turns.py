@@ -74,7 +74,7 @@ def serve(
     able = {id(turn): [one for one in turn.open if one not in stuck and rooms.left(one) > 0] for turn in turns}
     few: dict[Group, int] = {}
     for turn in turns:
-        each = ceil(turn.places / max(1, len({group.tenant for group in able[id(turn)]})))
+        each = min(ceil(turn.places / max(1, len({group.tenant for group in able[id(turn)]}))), ceil(most / len(turns)))
         few |= dict.fromkeys(able[id(turn)], each)
     by_worker = {group for group in few if rooms.by_worker(group)}
     read = waiting.first(connection, {group: many for group, many in few.items() if group not in by_worker})
@@ -96,6 +96,8 @@ def serve(
 def _serve_line(turn: Turn, groups: Sequence[_Waiting], rooms: Rooms, most: int) -> tuple[list[str], str | None]:
     """The ids of those whose turn it is in one line, and the tenant who was last."""
     places = _places(turn.line, rooms, min(most, turn.places))
+    if places <= 0:
+        return [], None
     tenants: dict[str, list[_Waiting]] = {}
     for one in groups:
         tenants.setdefault(one.group.tenant, []).append(one)
@@ -119,19 +121,21 @@ class _Waiting:
         self, connection: Connection, group: Group, first: Sequence[tuple[int, str]], few: int, rested: bool
     ) -> None:
         self._connection, self.group, self._rested = connection, group, rested
-        self._read, self._asked, self._taken = deque(first), few, 0
+        self._read, self._asked = deque(first), few
+        self._taken: set[str] = set()
 
     def head(self) -> tuple[int, str] | None:
         """(-priority, id) of the next; None: there is none."""
-        if not self._read and self._taken == self._asked:
+        if not self._read and len(self._taken) == self._asked:
             self._asked *= 2
             found = waiting.first(self._connection, {self.group: self._asked}, rested=self._rested)[self.group]
-            self._read.extend(found[self._taken :])
+            self._read.extend(one for one in found if one[1] not in self._taken)
         return self._read[0] if self._read else None
 
     def pop(self) -> str:
-        self._taken += 1
-        return self._read.popleft()[1]
+        job_id = self._read.popleft()[1]
+        self._taken.add(job_id)
+        return job_id
 
 
 def _next(groups: Sequence[_Waiting], rooms: Rooms) -> str | None:

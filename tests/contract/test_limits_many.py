@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import event, insert, select
 
 from celadon import Submitted, submit
 from celadon.ids import new_id
 from celadon.ledger import gates, limits
 from celadon.ledger import switches as pauses
-from celadon.ledger.db import at, begin, engine
+from celadon.ledger.db import at, begin, engine, reading
 from celadon.ledger.tables import jobs, switches
 from celadon.settings import overridden
 from celadon.states import State
@@ -33,9 +33,9 @@ def limited_tenants(many: int = TENANTS, **rule: Any) -> None:
         connection.execute(insert(switches), rows)
 
 
-def crowd(tenants: dict[str, int], name: str = NAME) -> None:
+def crowd(tenants: dict[str, int], name: str = NAME, queue: str = "default") -> None:
     """So many waiting jobs of each tenant, at once."""
-    facts: dict[str, Any] = {"name": name, "queue": "default", "state": State.WAITING, "payload": {}, "max_attempts": 5}
+    facts: dict[str, Any] = {"name": name, "queue": queue, "state": State.WAITING, "payload": {}, "max_attempts": 5}
     rows = [{"id": new_id(), "tenant": tenant, **facts} for tenant, many in tenants.items() for _ in range(many)]
     with begin() as connection:
         connection.execute(insert(jobs).values(created_at=at()), rows)
@@ -92,6 +92,18 @@ def test_the_jobs_of_hundreds_of_tenants_are_let_go_in_a_handful_of_statements()
         assert len(let_go()) == 400
 
     assert len(asked) < 40
+
+
+def test_a_line_that_gets_nothing_keeps_its_turn() -> None:
+    for queue in ("default", "data_sync"):
+        limit("queue", queue, concurrency=5)
+        crowd({f"t{number:04}": 1 for number in range(60)}, queue=queue)
+
+    assert len(let_go(most=1)) == 1
+
+    with reading() as connection:
+        turns = connection.execute(select(switches.c.turn).where(switches.c.kind == "queue")).scalars().all()
+    assert sorted(turn or "" for turn in turns) == ["", "t0000"]
 
 
 def test_limited_tenants_beyond_those_that_a_release_serves_come_at_the_next() -> None:

@@ -97,6 +97,19 @@ def test_where_the_group_fails_each_hears_what_concerns_it(error: Exception) -> 
         bad.result()
 
 
+def test_where_the_database_goes_away_nobody_writes_again_and_each_hears_it() -> None:
+    away = LedgerUnavailable("it is away")
+    away.__cause__ = OSError("the connection was lost")  # It may have committed.
+    doubling = Doubling(fails=away)
+
+    _, others = crowd(doubling, [1, 2])
+
+    for one in others:
+        with pytest.raises(LedgerUnavailable, match="it is away"):
+            one.result()
+    assert doubling.ones == [100]
+
+
 def test_an_error_of_who_is_alone_lets_the_next_go_on() -> None:
     doubling = Doubling()
     doubling.go.set()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from click.testing import CliRunner, Result
 
 from celadon.cli import main
+from celadon.delegation import file
 
 
 def celadon(*words: str) -> Result:
+    file.table()  # Whoever reads it first logs that, and logs go with the answers here, unlike in a terminal.
     return CliRunner().invoke(main, list(words), prog_name="celadon")
 
 
