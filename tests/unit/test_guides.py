@@ -22,10 +22,13 @@ GUIDES = [ROOT / "docs" / "guides" / f"{name}.md" for name in NAMES]
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
-def test_the_commands_of_a_guide_say_what_it_says(guide: Path, ledgers: Ledgers) -> None:
+def test_the_commands_of_a_guide_say_what_it_says(
+    guide: Path, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = commands(guide)
     assert len(run) > 5
-    structlog.reset_defaults()  # As in a process of its own. Who captures logs leaves them configured.
+    # As in a process of its own: who captures logs leaves them configured.
+    monkeypatch.setattr(structlog, "is_configured", lambda: False)
     with pointed(ledger_url=ledgers.fresh("sqlite"), use_broker="false", ledger_timeout_s=5):
         for command, said in run:
             program, *words = shlex.split(command)
