@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
+
+from tests.eventually import eventually
 
 
 def freeze(pid: int, ledger: Engine) -> None:
@@ -15,11 +16,15 @@ def freeze(pid: int, ledger: Engine) -> None:
 
     Else it would stop the ledger itself, for everybody, which is SQLite's own way and not what a test is about.
     """
-    os.kill(pid, signal.SIGSTOP)
-    while not _takes_writes(ledger):
-        os.kill(pid, signal.SIGCONT)
-        time.sleep(0.03)  # For its commit to end. There is no event of that to wait for.
+
+    def stands_still() -> bool:
         os.kill(pid, signal.SIGSTOP)
+        if _takes_writes(ledger):
+            return True
+        os.kill(pid, signal.SIGCONT)  # For its commit to end.
+        return False
+
+    eventually("it stands still without the write lock", stands_still)
 
 
 def _takes_writes(engine: Engine) -> bool:

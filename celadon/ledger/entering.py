@@ -9,27 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Float, Integer, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, exists, func, literal_column, select, update
 
 from celadon.jobs import NewJob
 from celadon.ledger import releasing
-from celadon.ledger.db import at
 from celadon.ledger.gates import rules_of, stopped
 from celadon.ledger.tables import in_state, jobs
-from celadon.settings import settings
 from celadon.states import State
 
 _QUEUE: Any = bindparam("b_queue")
 _others = jobs.alias("others")
-_running = select(func.count()).select_from(_others).where(_others.c.queue == _QUEUE, _others.c.state == "running")
-_kept = (
-    select(func.count())
-    .select_from(_others)
-    .where(_others.c.reserved_at.is_not(None), _others.c.state == "queued", _others.c.queue == _QUEUE)
-)
-_waits = exists().where(
-    _others.c.state == "waiting", _others.c.queue == _QUEUE, _others.c.id.not_in(bindparam("b_beside", expanding=True))
-)
+
+
+def _there(state: State) -> ColumnElement[bool]:
+    """SQL: another job of the queue is in that state, in the words of the partial indexes (see `in_state`)."""
+    return and_(_others.c.queue == _QUEUE, _others.c.state == literal_column(f"'{state}'"))
+
+
+_running = select(func.count()).where(_there(State.RUNNING))
+_kept = select(func.count()).where(_there(State.QUEUED), _others.c.reserved_at.is_not(None))
+_waits = exists().where(_there(State.WAITING), _others.c.id.not_in(bindparam("b_beside", expanding=True)))
 _ENTER = (
     update(jobs)
     .where(
@@ -39,13 +38,7 @@ _ENTER = (
         ~_waits,
         _running.scalar_subquery() + _kept.scalar_subquery() < bindparam("b_most", type_=Integer),
     )
-    .values(
-        state=State.QUEUED.value,
-        reserved_at=at(),
-        queued_at=at(),
-        send_due=at(bindparam("b_due_s", type_=Float)),
-        sends=1,
-    )
+    .values(**releasing.RELEASED)
 )
 
 
@@ -67,4 +60,4 @@ def _enter(connection: Connection, new: NewJob, beside: Sequence[str]) -> bool:
     if kind != "queue" or rule.concurrency is None or rule.starts is not None or rule.each != "all":
         return False
     asked = {"b_id": new.id, "b_beside": beside, "b_queue": new.queue, "b_most": rule.concurrency}
-    return connection.execute(_ENTER, {**asked, "b_due_s": settings().resend_after_s}).rowcount == 1
+    return connection.execute(_ENTER, {**asked, **releasing.told(sends=True)}).rowcount == 1

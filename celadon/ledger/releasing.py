@@ -9,8 +9,9 @@ docs/decisions/0018-limits-keep-places.md says why that is exact.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Float, Integer, String, bindparam, func, select, update
 from sqlalchemy.exc import DBAPIError
@@ -146,23 +147,26 @@ _STILL_WAITS = (
     .order_by(jobs.c.id)
     .with_for_update(skip_locked=True)
 )
+RELEASED: Mapping[str, Any] = {
+    "state": State.QUEUED.value,
+    "reserved_at": at(),
+    "queued_at": at(),
+    "send_due": at(bindparam("b_due_s", type_=Float)),
+    "sends": bindparam("b_sends", type_=Integer),
+}
+"""What a job becomes that is let go, with a place kept. Executed with `told`."""
 _LET_GO = (
-    update(jobs)
-    .where(jobs.c.id.in_(_STILL_WAITS))
-    .values(
-        state=State.QUEUED.value,
-        reserved_at=at(),
-        queued_at=at(),
-        send_due=at(bindparam("b_due_s", type_=Float)),
-        sends=bindparam("b_sends", type_=Integer),
-    )
-    .returning(jobs.c.id, jobs.c.name, jobs.c.queue)
+    update(jobs).where(jobs.c.id.in_(_STILL_WAITS)).values(**RELEASED).returning(jobs.c.id, jobs.c.name, jobs.c.queue)
 )
+
+
+def told(sends: bool) -> dict[str, float]:
+    """The parameters of `RELEASED`; sends: whoever lets it go tells the broker."""
+    return {"b_due_s": settings().resend_after_s if sends else 0.0, "b_sends": int(sends)}
 
 
 def _let_go(connection: Connection, ids: Sequence[str], sends: bool) -> list[ToSend]:
     """waiting → queued. What was cancelled or has expired meanwhile stays; its place is free at the next count."""
-    told = {"b_due_s": settings().resend_after_s if sends else 0.0, "b_sends": int(sends)}
-    moved = connection.execute(_LET_GO, {"b_ids": list(ids), **told}).all()
+    moved = connection.execute(_LET_GO, {"b_ids": list(ids), **told(sends)}).all()
     found = {row.id: ToSend(row.id, row.name, row.queue) for row in moved}
     return [found[job_id] for job_id in ids if job_id in found]
