@@ -9,20 +9,16 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
-
 from celadon import broker, logs, outlook
 from celadon.deadline import Abandoned, within
 from celadon.errors import LedgerUnavailable
 from celadon.jobs import Claim, NewJob
-from celadon.ledger import gates, limits, sending
+from celadon.ledger import gates, limits, sending, waiting
 from celadon.ledger.db import reading
 from celadon.ledger.gates import Group
 from celadon.ledger.sending import ToSend
-from celadon.ledger.tables import in_state, jobs
 from celadon.ledger.together import Together
 from celadon.settings import settings
-from celadon.states import State
 
 log = logs.get("celadon.admission")
 
@@ -97,9 +93,6 @@ def _release_all(ended: Sequence[frozenset[tuple[str, str]]]) -> list[None]:
 _give_on: Together[frozenset[tuple[str, str]], None] = Together(_release, _release_all)
 
 
-_STILL = select(jobs.c.id).where(jobs.c.id.in_(bindparam("b_ids", expanding=True)), in_state(State.WAITING))
-
-
 def why_waiting(stored: Sequence[NewJob]) -> dict[str, str]:
     """Those of these jobs that wait now, by their ids, and what holds each, in words for a receipt.
 
@@ -108,7 +101,7 @@ def why_waiting(stored: Sequence[NewJob]) -> dict[str, str]:
 
     def ask(_: object) -> dict[str, str]:
         with reading() as connection:
-            still = set(connection.scalars(_STILL, {"b_ids": [job.id for job in stored]}))
+            still = waiting.still(connection, [job.id for job in stored])
             pairs, tenants = {(job.queue, job.name) for job in stored}, {job.tenant for job in stored if job.tenant}
             standing = {gate.id: gate for gate in gates.standing_before(connection, pairs, tenants)}
         return {

@@ -67,6 +67,14 @@ def pairs(connection: Connection) -> list[tuple[str, str]]:
     return [(row.queue, row.name) for row in connection.execute(_PAIRS)]
 
 
+_STILL = select(jobs.c.id).where(jobs.c.id.in_(bindparam("b_ids", expanding=True)), in_state(State.WAITING))
+
+
+def still(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of these jobs that wait."""
+    return set(connection.scalars(_STILL, {"b_ids": list(ids)}))
+
+
 class Look(NamedTuple):
     """Which groups a line asks for: of these (queue, name), the tenant behind `after` first, of so many tenants."""
 
